@@ -1,0 +1,16 @@
+//! An embeddable hub for the Mercure protocol.
+//!
+//! Publishers hand in updates, subscribers receive them as Server-Sent Events, with JWT authorization, history and
+//! presence. The pieces, in the order in which an update meets them:
+//!
+//! - [`topic`]: what a topic may be, and the matchers that select topics.
+//!
+//! The library reads no environment and installs no global state. The rules it implements are numbered in
+//! `docs/protocol.md`; comments and tests refer to those numbers.
+
+
+pub mod sse;
+pub mod topic;
+mod update;
+
+pub use update::{Draft, EARLIEST, Update, UpdateError, UpdateLimits};
