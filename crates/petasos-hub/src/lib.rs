@@ -9,6 +9,8 @@
 //! `docs/protocol.md`; comments and tests refer to those numbers.
 
 
+#[cfg(feature = "sqlite")]
+pub mod bolt;
 pub mod sse;
 pub mod topic;
 mod update;
