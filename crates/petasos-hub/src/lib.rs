@@ -4,6 +4,7 @@
 //! presence. The pieces, in the order in which an update meets them:
 //!
 //! - [`topic`]: what a topic may be, and the matchers that select topics.
+//! - [`transport`]: the ordered log underneath, one implementation per engine.
 //!
 //! The library reads no environment and installs no global state. The rules it implements are numbered in
 //! `docs/protocol.md`; comments and tests refer to those numbers.
@@ -13,6 +14,7 @@
 pub mod bolt;
 pub mod sse;
 pub mod topic;
+pub mod transport;
 mod update;
 
 pub use update::{Draft, EARLIEST, Update, UpdateError, UpdateLimits};
