@@ -3,6 +3,7 @@
 //! Publishers hand in updates, subscribers receive them as Server-Sent Events, with JWT authorization, history and
 //! presence. The pieces, in the order in which an update meets them:
 //!
+//! - [`auth`]: turns a token into a grant. There is no way to publish or subscribe without one.
 //! - [`topic`]: what a topic may be, and the matchers that select topics.
 //! - [`transport`]: the ordered log underneath, one implementation per engine.
 //!
@@ -10,6 +11,7 @@
 //! `docs/protocol.md`; comments and tests refer to those numbers.
 
 
+pub mod auth;
 #[cfg(feature = "sqlite")]
 pub mod bolt;
 pub mod sse;

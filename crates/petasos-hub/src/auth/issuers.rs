@@ -1,0 +1,197 @@
+//! The configured issuers, made ready: keys parsed, key sets known, everything that is wrong with them said at once
+//! (A10, A17).
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Algorithm, AuthConfigError, IssuerConfig, JwksLocation, KeySource, Role,
+    algorithm::list,
+    finding::shown,
+    jwks::{KeySet, Timing},
+    keys::VerifyingKey,
+};
+
+/// The secret in published examples of docker-compose files and framework recipes.
+const EXAMPLE_SECRET: &[u8] = b"!ChangeThisMercureHubJWTSecretKey!";
+
+/// All issuers. Replaced as a whole when keys are configured anew.
+#[derive(Debug, Default)]
+pub(super) struct Issuers {
+    by_id: HashMap<String, Issuer>,
+    sets: Vec<Arc<KeySet>>,
+    warnings: Vec<String>,
+    /// Which configuration this is, counted up.
+    pub(super) epoch: u64,
+}
+
+#[derive(Debug)]
+struct Issuer {
+    publisher: Option<Source>,
+    subscriber: Option<Source>,
+}
+
+/// The keys of one issuer for one role.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// One key with one algorithm.
+    Static { key: VerifyingKey, algorithm: Algorithm },
+    /// The keys of a set that fit an algorithm of the list.
+    Set { set: Arc<KeySet>, algorithms: Arc<[Algorithm]> },
+}
+
+impl Issuers {
+    /// Parses all keys. Key sets whose location `previous` knows keep what they have loaded.
+    ///
+    /// # Errors
+    /// All that is wrong, one line each.
+    pub(super) fn build(
+        configs: &[IssuerConfig],
+        timing: &Timing,
+        previous: Option<&Self>,
+    ) -> Result<Self, AuthConfigError> {
+        let mut built = Self { epoch: previous.map_or(0, |previous| previous.epoch + 1), ..Self::default() };
+        let mut errors = Vec::new();
+        for config in configs {
+            let name = shown(&config.id);
+            if config.id.is_empty() {
+                errors.push("an issuer has an empty id; it must be what its tokens have as iss".to_owned());
+            }
+            if config.publisher.is_none() && config.subscriber.is_none() {
+                errors.push(format!("issuer {name} has no keys, neither for publishers nor for subscribers"));
+            }
+            let mut source = |role: Role, keys: &Option<KeySource>| {
+                let place = format!("issuer {name}, keys of {role}s");
+                keys.as_ref().and_then(|keys| {
+                    built
+                        .source(&place, keys, timing, previous)
+                        .map_err(|AuthConfigError(error)| errors.push(format!("{place}: {error}")))
+                        .ok()
+                })
+            };
+            let issuer = Issuer {
+                publisher: source(Role::Publisher, &config.publisher),
+                subscriber: source(Role::Subscriber, &config.subscriber),
+            };
+            if built.by_id.insert(config.id.clone(), issuer).is_some() {
+                errors
+                    .push(format!("issuer {name} is configured twice; put its keys for both roles into one"));
+            }
+        }
+        if errors.is_empty() { Ok(built) } else { Err(AuthConfigError(errors.join("\n"))) }
+    }
+
+    fn source(
+        &mut self,
+        place: &str,
+        keys: &KeySource,
+        timing: &Timing,
+        previous: Option<&Self>,
+    ) -> Result<Source, AuthConfigError> {
+        match keys {
+            KeySource::Static { key, algorithm } => {
+                self.warn_of_secret(place, key.expose(), *algorithm);
+                let key = VerifyingKey::from_config(key.expose(), *algorithm)
+                    .map_err(|error| AuthConfigError(error.to_string()))?;
+                Ok(Source::Static { key, algorithm: *algorithm })
+            }
+            KeySource::Jwks { location, algorithms } => {
+                self.warn_of_location(place, location);
+                let known = self.sets.iter().chain(previous.iter().flat_map(|previous| &previous.sets));
+                let set = match known.into_iter().find(|set| set.location() == location) {
+                    Some(set) => Arc::clone(set),
+                    None => KeySet::new(location.clone(), timing.clone())?,
+                };
+                if !self.sets.iter().any(|kept| Arc::ptr_eq(kept, &set)) {
+                    self.sets.push(Arc::clone(&set));
+                }
+                Ok(Source::Set { set, algorithms: allowlist(algorithms) })
+            }
+        }
+    }
+
+    fn warn_of_secret(&mut self, place: &str, secret: &[u8], algorithm: Algorithm) {
+        if !algorithm.is_symmetric() {
+            return;
+        }
+        if secret == EXAMPLE_SECRET {
+            self.warn(format!(
+                "{place}: the secret is the one of published examples, which everybody knows; change it"
+            ));
+        } else if secret.len() < algorithm.hash_bytes() {
+            self.warn(format!(
+                "{place}: the secret has {} bytes, {algorithm} needs {} to be as strong as its hash (RFC 7518, 3.2)",
+                secret.len(),
+                algorithm.hash_bytes()
+            ));
+        }
+        if secret.last().is_some_and(u8::is_ascii_whitespace) {
+            self.warn(format!(
+                "{place}: the secret ends with white space, which counts; is a line break from a file left?"
+            ));
+        }
+    }
+
+    fn warn_of_location(&mut self, place: &str, location: &JwksLocation) {
+        let JwksLocation::Url(url) = location else { return };
+        let loopback = match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if url.scheme() == "http" && !loopback {
+            self.warn(format!(
+                "{place}: {location} is fetched without encryption: who sits between can put in a key of their own"
+            ));
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+
+    /// The keys of `issuer` for `role`; the outer option tells whether it is configured at all (A10).
+    pub(super) fn keys(&self, issuer: &str, role: Role) -> Option<Option<&Source>> {
+        let issuer = self.by_id.get(issuer)?;
+        Some(match role {
+            Role::Publisher => issuer.publisher.as_ref(),
+            Role::Subscriber => issuer.subscriber.as_ref(),
+        })
+    }
+
+    /// The ids, for the operator.
+    pub(super) fn ids(&self) -> Vec<&str> {
+        let mut ids: Vec<_> = self.by_id.keys().map(String::as_str).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(super) fn sets(&self) -> &[Arc<KeySet>] {
+        &self.sets
+    }
+
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+/// An empty list means the asymmetric algorithms (A17).
+fn allowlist(algorithms: &[Algorithm]) -> Arc<[Algorithm]> {
+    if algorithms.is_empty() {
+        Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()).collect()
+    } else {
+        algorithms.into()
+    }
+}
+
+impl Source {
+    /// What it takes, for the operator.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Static { algorithm, .. } => format!("one key for {algorithm}"),
+            Self::Set { set, algorithms } => format!("key set {} for {}", set.location(), list(algorithms)),
+        }
+    }
+}
