@@ -5,18 +5,25 @@
 //!
 //! - [`auth`]: turns a token into a grant. There is no way to publish or subscribe without one.
 //! - [`topic`]: what a topic may be, and the matchers that select topics.
+//! - [`Hub`]: publish, subscribe, fan-out, replay, presence.
 //! - [`transport`]: the ordered log underneath, one implementation per engine.
 //!
 //! The library reads no environment and installs no global state. The rules it implements are numbered in
 //! `docs/protocol.md`; comments and tests refer to those numbers.
 
-
 pub mod auth;
 #[cfg(feature = "sqlite")]
 pub mod bolt;
+mod hub;
+pub mod metrics;
+mod presence_event;
 pub mod sse;
 pub mod topic;
 pub mod transport;
 mod update;
 
+pub use hub::{
+    EndReason, Hub, HubBuilder, HubConfig, PublishError, Receipt, SubscribeError, SubscribeRequest,
+    Subscription,
+};
 pub use update::{Draft, EARLIEST, Update, UpdateError, UpdateLimits};

@@ -1,0 +1,31 @@
+//! An event as the fan-out carries it: encoded once per process and shared by everybody who gets it (invariant 6).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    Update, sse,
+    topic::ParsedTopic,
+    transport::{Position, StoredEvent},
+};
+
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) position: Position,
+    pub(super) at_ms: u64,
+    pub(super) update: Arc<Update>,
+    pub(super) bytes: Bytes,
+}
+
+impl Event {
+    pub(super) fn new(stored: StoredEvent) -> Self {
+        let bytes = sse::encode(&stored.update);
+        Self { position: stored.position, at_ms: stored.at_ms, update: stored.update, bytes }
+    }
+
+    /// The topics, ready for matchers.
+    pub(super) fn topics(&self) -> Vec<ParsedTopic<'_>> {
+        self.update.topics().iter().map(|topic| ParsedTopic::new(topic)).collect()
+    }
+}
