@@ -3,6 +3,8 @@
 //! Publishers hand in updates, subscribers receive them as Server-Sent Events, with JWT authorization, history and
 //! presence. The pieces, in the order in which an update meets them:
 //!
+//! - [`http`]: the resources of the protocol as an axum [`Router`](axum::Router); the only place that knows status
+//!   codes.
 //! - [`auth`]: turns a token into a grant. There is no way to publish or subscribe without one.
 //! - [`topic`]: what a topic may be, and the matchers that select topics.
 //! - [`Hub`]: publish, subscribe, fan-out, replay, presence.
@@ -14,6 +16,7 @@
 pub mod auth;
 #[cfg(feature = "sqlite")]
 pub mod bolt;
+pub mod http;
 mod hub;
 pub mod metrics;
 mod presence_event;
