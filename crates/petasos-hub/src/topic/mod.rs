@@ -8,6 +8,9 @@ mod base;
 mod characters;
 mod index;
 mod matcher;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod measure;
 mod parsed;
 mod pattern;
 mod regex;

@@ -28,6 +28,10 @@ impl<'t, F: FnMut(&Arc<Pattern>)> Probe<'t, F> {
     pub(super) fn new(parts: &'t Parts<'t>, candidate: F) -> Self {
         Self { parts, candidate, key: String::new() }
     }
+
+    pub(super) fn report(&mut self, pattern: &Arc<Pattern>) {
+        (self.candidate)(pattern);
+    }
 }
 
 /// How long the literal parts of a pattern are, as far as the way to the leaf has not used them: beginnings and ends of

@@ -77,7 +77,7 @@ impl<K: Copy + Ord> Patterns<K> {
         let mut candidates = 0;
         let mut probe = Probe::new(parts, |pattern: &Arc<Pattern>| {
             candidates += 1;
-            if pattern.components().matches(parts)
+            if pattern.components().matches_beyond_literal_origin(parts)
                 && let Some(keys) = self.keys.get(pattern)
             {
                 keys.append_to(hits);

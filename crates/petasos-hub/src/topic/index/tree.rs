@@ -1,15 +1,15 @@
 //! Patterns by the segments of their paths.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use super::{
     super::pattern::{Pattern, Segment, Skeleton},
     keys::shrink,
     leaf::{Leaf, Probe},
 };
-
-/// Places by the segment, or the beginning of one, that leads to them.
-type Children = HashMap<Box<str>, Box<Tree>>;
 
 /// A place after some segments of a path. Edges are segments: a literal one, one that begins with a literal text, or any
 /// one. A topic follows all edges that fit; skeletons bound the depth.
@@ -18,25 +18,33 @@ pub(super) struct Tree {
     literal: Children,
     /// By the length of the literal text.
     prefixed: Vec<(usize, Children)>,
-    any: Option<Box<Tree>>,
+    any: Option<Child>,
     /// Patterns whose path ends here.
     end: Leaf,
     /// Patterns whose path goes on in some way.
     open: Leaf,
 }
 
+/// What follows, by the segment, or the beginning of one, that leads there.
+type Children = HashMap<Box<str>, Child>;
+
+/// What an edge leads to.
+#[derive(Debug)]
+enum Child {
+    /// One pattern, as long as there is only one: the rest of its path is not looked at on the way. Most patterns differ
+    /// early, and each place less is a part of memory less to fetch.
+    Only(Arc<Pattern>),
+    Tree(Box<Tree>),
+}
+
 impl Tree {
     pub(super) fn insert(&mut self, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
-        let mut tree = self;
-        for segment in &skeleton.segments {
-            tree = tree.child_or_new(segment);
-        }
-        tree.leaf(skeleton).insert(pattern, skeleton);
+        self.insert_below(0, pattern, skeleton);
     }
 
     /// Takes the pattern out, and every place that only it needed.
     pub(super) fn remove(&mut self, pattern: &Pattern, skeleton: &Skeleton) {
-        self.remove_below(&skeleton.segments, pattern, skeleton);
+        self.remove_below(0, pattern, skeleton);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -58,73 +66,111 @@ impl Tree {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (rest, None),
         };
-        if let Some(tree) = self.literal.get(segment) {
-            tree.visit(rest, probe);
+        if let Some(child) = self.literal.get(segment) {
+            child.visit(rest, probe);
         }
-        for (length, trees) in &self.prefixed {
-            if let Some(tree) = segment.get(..*length).and_then(|prefix| trees.get(prefix)) {
-                tree.visit(rest, probe);
+        for (length, children) in &self.prefixed {
+            if let Some(child) = segment.get(..*length).and_then(|prefix| children.get(prefix)) {
+                child.visit(rest, probe);
             }
         }
-        if let Some(tree) = &self.any {
-            tree.visit(rest, probe);
+        if let Some(child) = &self.any {
+            child.visit(rest, probe);
+        }
+    }
+
+    /// Inserts a pattern whose first `depth` segments have led here.
+    fn insert_below(&mut self, depth: usize, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
+        match skeleton.segments.get(depth) {
+            None => self.leaf(skeleton).insert(pattern, skeleton),
+            Some(Segment::Literal(text)) => insert_in(&mut self.literal, text, depth, pattern, skeleton),
+            Some(Segment::Prefixed(text)) => {
+                let at =
+                    self.prefixed.iter().position(|(length, _)| *length == text.len()).unwrap_or_else(|| {
+                        self.prefixed.push((text.len(), Children::new()));
+                        self.prefixed.len() - 1
+                    });
+                insert_in(&mut self.prefixed[at].1, text, depth, pattern, skeleton);
+            }
+            Some(Segment::Any) => match &mut self.any {
+                Some(child) => child.insert(depth + 1, pattern, skeleton),
+                None => self.any = Some(Child::Only(pattern.clone())),
+            },
+        }
+    }
+
+    fn remove_below(&mut self, depth: usize, pattern: &Pattern, skeleton: &Skeleton) {
+        match skeleton.segments.get(depth) {
+            None => self.leaf(skeleton).remove(pattern, skeleton),
+            Some(Segment::Literal(text)) => remove_in(&mut self.literal, text, depth, pattern, skeleton),
+            Some(Segment::Prefixed(text)) => {
+                if let Some(at) = self.prefixed.iter().position(|(length, _)| *length == text.len()) {
+                    let children = &mut self.prefixed[at].1;
+                    remove_in(children, text, depth, pattern, skeleton);
+                    if children.is_empty() {
+                        self.prefixed.swap_remove(at);
+                        self.prefixed.shrink_to_fit();
+                    }
+                }
+            }
+            Some(Segment::Any) => {
+                if self.any.as_mut().is_some_and(|child| !child.remove(depth + 1, pattern, skeleton)) {
+                    self.any = None;
+                }
+            }
         }
     }
 
     fn leaf(&mut self, skeleton: &Skeleton) -> &mut Leaf {
         if skeleton.rest.is_some() { &mut self.open } else { &mut self.end }
     }
+}
 
-    fn child_or_new(&mut self, segment: &Segment) -> &mut Tree {
-        match segment {
-            Segment::Literal(text) => self.literal.entry(text.clone()).or_default(),
-            Segment::Prefixed(text) => {
-                let at =
-                    self.prefixed.iter().position(|(length, _)| *length == text.len()).unwrap_or_else(|| {
-                        self.prefixed.push((text.len(), Children::new()));
-                        self.prefixed.len() - 1
-                    });
-                self.prefixed[at].1.entry(text.clone()).or_default()
-            }
-            Segment::Any => self.any.get_or_insert_default(),
+impl Child {
+    fn visit<F: FnMut(&Arc<Pattern>)>(&self, rest: Option<&str>, probe: &mut Probe<'_, F>) {
+        match self {
+            Self::Only(pattern) => probe.report(pattern),
+            Self::Tree(tree) => tree.visit(rest, probe),
         }
     }
 
-    fn remove_below(&mut self, segments: &[Segment], pattern: &Pattern, skeleton: &Skeleton) {
-        let Some((segment, below)) = segments.split_first() else {
-            self.leaf(skeleton).remove(pattern, skeleton);
-            return;
-        };
-        match segment {
-            Segment::Literal(text) => remove_in(&mut self.literal, text, below, pattern, skeleton),
-            Segment::Prefixed(text) => {
-                if let Some(at) = self.prefixed.iter().position(|(length, _)| *length == text.len()) {
-                    let trees = &mut self.prefixed[at].1;
-                    remove_in(trees, text, below, pattern, skeleton);
-                    if trees.is_empty() {
-                        self.prefixed.swap_remove(at);
-                        self.prefixed.shrink_to_fit();
-                    }
-                }
+    fn insert(&mut self, depth: usize, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
+        match self {
+            Self::Only(other) => {
+                let mut tree = Box::<Tree>::default();
+                tree.insert_below(depth, other, &other.components().pathname.skeleton());
+                tree.insert_below(depth, pattern, skeleton);
+                *self = Self::Tree(tree);
             }
-            Segment::Any => {
-                if let Some(tree) = &mut self.any {
-                    tree.remove_below(below, pattern, skeleton);
-                    if tree.is_empty() {
-                        self.any = None;
-                    }
-                }
+            Self::Tree(tree) => tree.insert_below(depth, pattern, skeleton),
+        }
+    }
+
+    /// Takes the pattern out; `false` where nothing would be left, and the child has to go.
+    #[must_use]
+    fn remove(&mut self, depth: usize, pattern: &Pattern, skeleton: &Skeleton) -> bool {
+        match self {
+            Self::Only(only) => **only != *pattern,
+            Self::Tree(tree) => {
+                tree.remove_below(depth, pattern, skeleton);
+                !tree.is_empty()
             }
         }
     }
 }
 
-fn remove_in(trees: &mut Children, text: &str, below: &[Segment], pattern: &Pattern, skeleton: &Skeleton) {
-    if let Some(tree) = trees.get_mut(text) {
-        tree.remove_below(below, pattern, skeleton);
-        if tree.is_empty() {
-            trees.remove(text);
-            shrink(trees);
+fn insert_in(children: &mut Children, text: &str, depth: usize, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
+    match children.entry(text.into()) {
+        Entry::Occupied(mut entry) => entry.get_mut().insert(depth + 1, pattern, skeleton),
+        Entry::Vacant(entry) => {
+            entry.insert(Child::Only(pattern.clone()));
         }
+    }
+}
+
+fn remove_in(children: &mut Children, text: &str, depth: usize, pattern: &Pattern, skeleton: &Skeleton) {
+    if children.get_mut(text).is_some_and(|child| !child.remove(depth + 1, pattern, skeleton)) {
+        children.remove(text);
+        shrink(children);
     }
 }

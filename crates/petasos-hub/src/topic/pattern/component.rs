@@ -24,11 +24,10 @@ pub(in crate::topic) enum Component {
     Expression(Box<Expression>),
 }
 
-/// `prefix`, one wildcard, `suffix`.
+/// A fixed text, one wildcard, a fixed text.
 #[derive(Debug)]
 pub(in crate::topic) struct Affixes {
-    prefix: Box<str>,
-    suffix: Box<str>,
+    fixed: Fixed,
     /// The wildcard stops at this character: it is one segment or one label.
     excluded: Option<char>,
     allow_empty: bool,
@@ -37,13 +36,38 @@ pub(in crate::topic) struct Affixes {
 /// A regular expression and the fixed texts around it.
 #[derive(Debug)]
 pub(in crate::topic) struct Expression {
-    prefix: Box<str>,
-    suffix: Box<str>,
+    fixed: Fixed,
     /// Whether the expression covers the fixed texts too, because an assertion in it may look at them.
     whole: bool,
     program: Program,
     /// Kept for paths: the tree it is made from is not.
     skeleton: Option<Skeleton>,
+}
+
+/// The fixed texts before and after something, in one piece of memory.
+#[derive(Debug)]
+struct Fixed {
+    texts: Box<str>,
+    prefix_bytes: usize,
+}
+
+impl Fixed {
+    fn new(prefix: &str, suffix: &str) -> Self {
+        Self { texts: [prefix, suffix].concat().into(), prefix_bytes: prefix.len() }
+    }
+
+    fn prefix(&self) -> &str {
+        &self.texts[..self.prefix_bytes]
+    }
+
+    fn suffix(&self) -> &str {
+        &self.texts[self.prefix_bytes..]
+    }
+
+    /// What of `input` is between them; they may not overlap.
+    fn strip<'t>(&self, input: &'t str) -> Option<&'t str> {
+        input.strip_prefix(self.prefix())?.strip_suffix(self.suffix())
+    }
 }
 
 impl Component {
@@ -63,8 +87,7 @@ impl Component {
             }
             InnerMatcher::SingleCapture { filter, allow_empty } => {
                 return Ok(Self::Affixes(Box::new(Affixes {
-                    prefix: fixed.prefix.as_str().into(),
-                    suffix: fixed.suffix.as_str().into(),
+                    fixed: Fixed::new(&fixed.prefix, &fixed.suffix),
                     excluded: *filter,
                     allow_empty: *allow_empty,
                 })));
@@ -76,8 +99,7 @@ impl Component {
         let text = text.as_ref().map_err(|_| MatcherError::Malformed)?;
         let node = parse(urlpattern::regexp::RegExp::pattern_string(text))?;
         let mut expression = Expression {
-            prefix: fixed.prefix.as_str().into(),
-            suffix: fixed.suffix.as_str().into(),
+            fixed: Fixed::new(&fixed.prefix, &fixed.suffix),
             whole: parsed.has_regexp_group,
             program: Program::compile(&node, budget)?,
             skeleton: None,
@@ -91,11 +113,11 @@ impl Component {
         match self {
             Self::Any => true,
             Self::Literal(literal) => **literal == *input,
-            Self::Affixes(affixes) => strip(input, &affixes.prefix, &affixes.suffix).is_some_and(|middle| {
+            Self::Affixes(affixes) => affixes.fixed.strip(input).is_some_and(|middle| {
                 (affixes.allow_empty || !middle.is_empty())
                     && affixes.excluded.is_none_or(|excluded| !middle.contains(excluded))
             }),
-            Self::Expression(expression) => match strip(input, &expression.prefix, &expression.suffix) {
+            Self::Expression(expression) => match expression.fixed.strip(input) {
                 Some(_) if expression.whole => expression.program.is_match(input),
                 Some(middle) => expression.program.is_match(middle),
                 None => false,
@@ -116,8 +138,8 @@ impl Component {
         match self {
             Self::Any => "",
             Self::Literal(literal) => literal,
-            Self::Affixes(affixes) => &affixes.prefix,
-            Self::Expression(expression) => &expression.prefix,
+            Self::Affixes(affixes) => affixes.fixed.prefix(),
+            Self::Expression(expression) => expression.fixed.prefix(),
         }
     }
 
@@ -126,8 +148,8 @@ impl Component {
         match self {
             Self::Any => "",
             Self::Literal(literal) => literal,
-            Self::Affixes(affixes) => &affixes.suffix,
-            Self::Expression(expression) => &expression.suffix,
+            Self::Affixes(affixes) => affixes.fixed.suffix(),
+            Self::Expression(expression) => expression.fixed.suffix(),
         }
     }
 
@@ -140,8 +162,8 @@ impl Component {
                 let excluded =
                     affixes.excluded.map_or(ByteSet::NONE, |excluded| ByteSet::of(excluded.into()));
                 let wildcard = Piece::Wildcard(ByteSet::ALL.without(excluded));
-                let prefix = affixes.prefix.bytes().map(Piece::Byte);
-                let suffix = affixes.suffix.bytes().map(Piece::Byte);
+                let prefix = affixes.fixed.prefix().bytes().map(Piece::Byte);
+                let suffix = affixes.fixed.suffix().bytes().map(Piece::Byte);
                 Skeleton::of(prefix.chain([wildcard]).chain(suffix))
             }
             // Without a stored one nothing is known, which is always true.
@@ -156,11 +178,10 @@ impl Component {
         match self {
             Self::Any => 0,
             Self::Literal(literal) => literal.len(),
-            Self::Affixes(affixes) => size_of::<Affixes>() + affixes.prefix.len() + affixes.suffix.len(),
+            Self::Affixes(affixes) => size_of::<Affixes>() + affixes.fixed.texts.len(),
             Self::Expression(expression) => {
                 size_of::<Expression>()
-                    + expression.prefix.len()
-                    + expression.suffix.len()
+                    + expression.fixed.texts.len()
                     + expression.program.heap_bytes()
                     + expression.skeleton.as_ref().map_or(0, Skeleton::heap_bytes)
             }
@@ -172,19 +193,14 @@ impl Expression {
     fn skeleton_of(&self, node: &Node) -> Skeleton {
         let mut pieces = Vec::new();
         if !self.whole {
-            pieces.extend(self.prefix.bytes().map(Piece::Byte));
+            pieces.extend(self.fixed.prefix().bytes().map(Piece::Byte));
         }
         flatten(node, &mut pieces);
         if !self.whole {
-            pieces.extend(self.suffix.bytes().map(Piece::Byte));
+            pieces.extend(self.fixed.suffix().bytes().map(Piece::Byte));
         }
         Skeleton::of(pieces)
     }
-}
-
-/// The text between `prefix` and `suffix`, which may not overlap.
-fn strip<'t>(input: &'t str, prefix: &str, suffix: &str) -> Option<&'t str> {
-    input.strip_prefix(prefix)?.strip_suffix(suffix)
 }
 
 fn flatten(node: &Node, pieces: &mut Vec<Piece>) {

@@ -38,8 +38,7 @@ static TABLE: LazyLock<Table> =
 
 impl Table {
     fn shard(&self, hash: u64) -> &Shard {
-        // The low bits pick the bucket in the shard's own map, if its hasher is seeded alike.
-        &self.shards[(hash >> 48) as usize % SHARDS]
+        &self.shards[hash as usize % SHARDS]
     }
 }
 

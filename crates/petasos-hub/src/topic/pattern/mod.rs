@@ -4,6 +4,9 @@ mod component;
 mod intern;
 mod skeleton;
 mod upstream;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod wpt_tests;
 
 use std::{
     hash::{Hash, Hasher},
@@ -84,10 +87,20 @@ impl Components {
 
     /// Whether a URL with these parts matches.
     pub(super) fn matches(&self, parts: &Parts<'_>) -> bool {
-        // What differs most between topics comes first.
+        let is_origin =
+            |component: &Component, part| component.literal().is_none_or(|literal| literal == part);
+        is_origin(&self.protocol, parts.protocol)
+            && is_origin(&self.hostname, parts.hostname)
+            && self.matches_beyond_literal_origin(parts)
+    }
+
+    /// [`Self::matches`] for a URL that is known to have the scheme and the host of this pattern, where those are
+    /// literal.
+    pub(super) fn matches_beyond_literal_origin(&self, parts: &Parts<'_>) -> bool {
+        let matches = |component: &Component, part| component.literal().is_some() || component.matches(part);
         self.pathname.matches(parts.pathname)
-            && self.hostname.matches(parts.hostname)
-            && self.protocol.matches(parts.protocol)
+            && matches(&self.protocol, parts.protocol)
+            && matches(&self.hostname, parts.hostname)
             && self.port.matches(parts.port)
             && self.search.matches(parts.search)
             && self.hash.matches(parts.hash)
@@ -96,7 +109,7 @@ impl Components {
     }
 }
 
-/// A pattern that all matchers with its value and base share. Made by [`intern`].
+/// A pattern that all matchers with its value and base share. Made by [`intern()`].
 #[derive(Debug)]
 pub(super) struct Pattern {
     value: Arc<str>,

@@ -2,7 +2,7 @@
 //!
 //! URL patterns compile to regular expressions in JavaScript's `v` syntax, and may hold groups that their author wrote
 //! in it. The components of a parsed URL are ASCII, and of a match only its existence is wanted; so a small machine of
-//! our own is enough: a parser for the syntax ([`parse`]), a compiler to a nondeterministic automaton
+//! our own is enough: a parser for the syntax ([`parse()`]), a compiler to a nondeterministic automaton
 //! ([`program`]), and its simulation with a budget of steps ([`run`]). It needs a few hundred bytes where a general
 //! engine takes tens of kilobytes for each pattern, and knows JavaScript's syntax errors.
 //!

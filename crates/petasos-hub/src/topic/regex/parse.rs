@@ -144,7 +144,9 @@ impl<'t> Parser<'t> {
                 Atom::Quantifiable(node) => self.quantified(node)?,
                 Atom::Assertion(node) => node,
             };
-            terms.push(term);
+            if !is_empty(&term) {
+                terms.push(term);
+            }
         }
         Ok(match terms.len() {
             1 => terms.remove(0),
@@ -165,7 +167,11 @@ impl<'t> Parser<'t> {
             return Ok(node);
         };
         self.eat(b"?");
-        Ok(Node::Repeat { node: Box::new(node), min, max })
+        Ok(if max == Some(0) || is_empty(&node) {
+            Node::Concat(Vec::new())
+        } else {
+            Node::Repeat { node: Box::new(node), min, max }
+        })
     }
 
     /// `n}`, `n,}` or `n,m}`.
@@ -279,6 +285,12 @@ impl<'t> Parser<'t> {
         self.expect(b">")?;
         if name.first().is_none_or(u8::is_ascii_digit) { Err(RegexError::Malformed) } else { Ok(name) }
     }
+}
+
+/// Whether it stands for the empty text and nothing else. Such nodes are left out, so that every node costs a state when
+/// it is compiled and the budget of states bounds the work.
+fn is_empty(node: &Node) -> bool {
+    matches!(node, Node::Concat(nodes) if nodes.is_empty())
 }
 
 /// Decimal digits as a number, which stops growing at [`MAX_COUNT`].

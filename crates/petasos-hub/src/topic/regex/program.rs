@@ -117,7 +117,7 @@ impl Compiler<'_> {
         max: Option<u32>,
         next: StateId,
     ) -> Result<StateId, RegexError> {
-        // What takes no byte does not change by being repeated; unrolling it could go on without adding a state.
+        // What takes no byte does not change by being repeated, and unrolling it might add no state and so never end.
         let takes_bytes = node.alphabet() != ByteSet::NONE;
         let (min, max) = if takes_bytes { (min, max) } else { (min.min(1), Some(1)) };
         let mut start = match max {
@@ -138,12 +138,7 @@ impl Compiler<'_> {
             }
         };
         for _ in 0..min {
-            let states = self.states.len();
             start = self.node(node, start)?;
-            if self.states.len() == states {
-                // `a{0}` for instance: any number of it is as empty as one.
-                break;
-            }
         }
         Ok(start)
     }
