@@ -35,6 +35,7 @@ pub(super) struct Lag {
 #[derive(Debug, Default)]
 struct Stored {
     reached: Position,
+    newest: Position,
     waiting: VecDeque<(Position, OwnedSemaphorePermit)>,
 }
 
@@ -53,6 +54,7 @@ impl Lag {
     /// The update is stored: it keeps its room until the fan-out has reached it.
     fn stored(&self, position: Position, permit: OwnedSemaphorePermit) {
         let mut stored = self.stored.lock();
+        stored.newest = stored.newest.max(position);
         if position > stored.reached {
             // Commits are answered nearly in order, so that the place is near the end.
             let at = stored.waiting.partition_point(|(other, _)| *other <= position);
@@ -66,6 +68,11 @@ impl Lag {
         stored.reached = stored.reached.max(position);
         let done = stored.waiting.partition_point(|(other, _)| *other <= position);
         stored.waiting.drain(..done);
+    }
+
+    /// The newest position that was acknowledged to a publisher of this node.
+    pub(super) fn newest(&self) -> Position {
+        self.stored.lock().newest
     }
 
     /// How many bytes are under way.

@@ -58,18 +58,24 @@ impl Recent {
         ring.until = above;
     }
 
-    /// Events after a position, up to a number of bytes, and how far they reach. `None` where the position lies before
-    /// what is kept.
-    pub(super) fn after(&self, after: Position, limit_bytes: usize) -> Option<(Vec<Arc<Event>>, Position)> {
+    /// Events after one position and up to another, as many as a number of bytes allows, and how far they reach. `None`
+    /// where the first position lies before what is kept.
+    pub(super) fn after(
+        &self,
+        after: Position,
+        until: Position,
+        limit_bytes: usize,
+    ) -> Option<(Vec<Arc<Event>>, Position)> {
         let ring = self.ring.read();
         if after < ring.above {
             return None;
         }
         let start = ring.events.partition_point(|event| event.position <= after);
+        let end = ring.events.partition_point(|event| event.position <= until).max(start);
         let mut bytes = 0;
         let events: Vec<_> = ring
             .events
-            .range(start..)
+            .range(start..end)
             .take_while(|event| {
                 let room = bytes < limit_bytes;
                 bytes += event.bytes.len();
@@ -77,8 +83,12 @@ impl Recent {
             })
             .map(Arc::clone)
             .collect();
-        let complete = start + events.len() == ring.events.len();
-        let reached = if complete { ring.until } else { events.last().map_or(after, |event| event.position) };
+        let complete = start + events.len() == end;
+        let reached = if complete {
+            ring.until.min(until)
+        } else {
+            events.last().map_or(after, |event| event.position)
+        };
         Some((events, reached.max(after)))
     }
 }

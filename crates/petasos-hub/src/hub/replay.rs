@@ -106,10 +106,11 @@ impl Replay {
 
     async fn page(&mut self) -> Result<Page, EndReason> {
         let first = std::mem::replace(&mut self.first, false);
-        if let Some((events, next)) = self.inner.shared.recent.after(self.after, STEP_BYTES) {
+        // Beyond the gap the queue has the events: read here too, they would come twice.
+        let until = self.gap_until.unwrap_or(Position(u64::MAX));
+        if let Some((events, next)) = self.inner.shared.recent.after(self.after, until, STEP_BYTES) {
             return Ok(Page { events, next });
         }
-        let until = Position(u64::MAX);
         loop {
             match self.inner.transport.read(self.after, until, PAGE, &self.hint).await {
                 Ok(page) if page.truncated && !first => return Err(EndReason::Overtaken),

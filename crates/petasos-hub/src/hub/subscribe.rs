@@ -31,7 +31,7 @@ enum Start {
     Live,
     /// With what comes from now on; the cursor is the newest event.
     LiveAfterNewest,
-    /// With what comes from now on, on a log without history (R07).
+    /// With what comes from now on; the cursor is none that a log without history could know (R07).
     LiveWithoutHistory,
     /// With what follows this position.
     Replay { after: Position, cursor: String },
@@ -111,16 +111,20 @@ impl Hub {
     }
 
     async fn start(&self, cursor: Option<&str>) -> Result<Start, SubscribeError> {
-        let Some(cursor) = cursor else { return Ok(Start::Live) };
         let transport = &self.inner.transport;
-        if !transport.info().history {
-            return Ok(Start::LiveWithoutHistory);
-        }
+        // What was acknowledged before this request came must not be sent as live.
+        let Some(cursor) = cursor else {
+            self.reach(self.inner.shared.lag.newest()).await?;
+            return Ok(Start::Live);
+        };
         if cursor.is_empty() {
-            // What was acknowledged before this request came must not be sent as live.
             let head = transport.head().await.map_err(SubscribeError::Unavailable)?;
             self.reach(head.position).await?;
             return Ok(Start::LiveAfterNewest);
+        }
+        if !transport.info().history {
+            self.reach(self.inner.shared.lag.newest()).await?;
+            return Ok(Start::LiveWithoutHistory);
         }
         if cursor == EARLIEST {
             return Ok(Start::Replay { after: Position::START, cursor: EARLIEST.to_owned() });
