@@ -7,6 +7,7 @@
 
 mod attempts;
 mod error;
+mod history;
 mod local;
 mod presence;
 #[cfg(feature = "sqlite")]
@@ -18,6 +19,7 @@ use futures_util::future::BoxFuture;
 
 pub use self::{
     error::{ErrorKind, TransportError},
+    history::{LogStats, Verification},
     local::LocalTransport,
     presence::{NodeId, PresenceChange, PresenceFilter, PresenceSnapshot, SubscriptionRecord},
 };
@@ -231,6 +233,45 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// Subscriptions of nodes whose lease has run out, at most `limit` of them. The caller ends each with an append;
     /// nodes that have none left are forgotten.
     async fn expired(&self, limit: usize) -> Result<Vec<SubscriptionRecord>, TransportError>;
+
+    /// What is kept, for the operator. Without an implementation of its own, an engine is read from end to end.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    async fn stats(&self) -> Result<LogStats, TransportError> {
+        history::count(self).await
+    }
+
+    /// Appends events of another log in this order, as a whole or not at all, with the ids and times they had there.
+    /// Retention applies to them as to all others. An engine that cannot keep times appends them as of now.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    async fn import(&self, events: Vec<StoredEvent>) -> Result<(), TransportError> {
+        let entries =
+            events.into_iter().map(|event| Append { update: event.update, presence: None }).collect();
+        self.append(AttemptId::new(), entries).await.map(|_| ())
+    }
+
+    /// Discards every event up to a position, as retention would, and returns how many there were.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the engine cannot.
+    async fn discard(&self, until: Position) -> Result<u64, TransportError> {
+        let _ = until;
+        Err(TransportError::new(
+            ErrorKind::Invalid,
+            format!("the transport {} cannot discard by hand", self.info().engine),
+        ))
+    }
+
+    /// Reads everything that is kept and checks it; goes on after what is damaged, and counts it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] where it cannot be read at all.
+    async fn verify(&self) -> Result<Verification, TransportError> {
+        history::verify(self).await
+    }
 
     /// Whether it works. Cheap: asked by probes every second.
     fn health(&self) -> TransportHealth;

@@ -80,12 +80,8 @@ impl Log {
         for entry in entries {
             match entry.presence {
                 Some(PresenceChange::Start(record)) => self.presence.start(record),
-                Some(PresenceChange::End(record)) => {
-                    if !self.presence.end(&record) {
-                        continue;
-                    }
-                }
-                None => {}
+                Some(PresenceChange::End(record)) if !self.presence.end(&record) => continue,
+                Some(PresenceChange::End(_)) | None => {}
             }
             self.head.position = Position(self.head.position.0 + 1);
             self.head.id = Some(entry.update.id().to_owned());

@@ -1,15 +1,13 @@
 //! Appending: what one call of `append` does inside a group's transaction.
 
-use std::sync::Arc;
-
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::oneshot;
 
 use super::{
-    presence, row,
+    presence,
     writer::{Group, Job, Writer},
 };
-use crate::transport::{Append, AttemptId, Position, PresenceChange, StoredEvent, TransportError};
+use crate::transport::{Append, AttemptId, Position, PresenceChange, TransportError};
 
 /// What an event costs in the queue beside its text.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
@@ -48,27 +46,10 @@ impl Job for AppendJob {
         for entry in &self.entries {
             match &entry.presence {
                 Some(PresenceChange::Start(record)) => presence::start(group.conn, record)?,
-                Some(PresenceChange::End(record)) => {
-                    if !presence::end(group.conn, record)? {
-                        continue;
-                    }
-                }
-                None => {}
+                Some(PresenceChange::End(record)) if !presence::end(group.conn, record)? => continue,
+                Some(PresenceChange::End(_)) | None => {}
             }
-            let position = Position(group.state.next_position);
-            row::insert(group.conn, position, group.now_ms, &entry.update)?;
-            group.state.next_position += 1;
-            group.state.events += 1;
-            group.state.bytes += entry.update.weight_bytes() as u64;
-            self.last = Some(position);
-            group.events.push(StoredEvent {
-                position,
-                at_ms: group.now_ms,
-                update: Arc::clone(&entry.update),
-            });
-        }
-        if let Some(newest) = group.events.last() {
-            group.state.newest_id = Some(newest.update.id().to_owned());
+            self.last = Some(group.append(group.now_ms, &entry.update)?);
         }
         group.attempts.push((self.attempt, self.last));
         Ok(())

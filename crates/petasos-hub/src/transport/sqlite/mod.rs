@@ -10,6 +10,7 @@ mod bell;
 mod config;
 mod error;
 mod filesystem;
+mod history;
 mod index;
 mod maintain;
 mod presence;
@@ -32,8 +33,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::config::{BoltSource, SqliteConfig, Sync};
 use self::{bell::Bell, read::Readers, tail::Committed, takeover::Progress, writer::Writer};
 use super::{
-    Append, AttemptId, Durability, Head, NodeId, Page, Position, PresenceFilter, PresenceSnapshot, ReadHint,
-    ReadLimit, SubscriptionRecord, Tail, Transport, TransportError, TransportHealth, TransportInfo, now_ms,
+    Append, AttemptId, Durability, Head, LogStats, NodeId, Page, Position, PresenceFilter, PresenceSnapshot,
+    ReadHint, ReadLimit, StoredEvent, SubscriptionRecord, Tail, Transport, TransportError, TransportHealth,
+    TransportInfo, Verification, now_ms,
 };
 
 /// Commits that a tail may be behind before it reads them from the database instead.
@@ -237,6 +239,22 @@ impl Transport for SqliteTransport {
                 .await?;
         }
         Ok(expired)
+    }
+
+    async fn stats(&self) -> Result<LogStats, TransportError> {
+        history::stats(&self.store).await
+    }
+
+    async fn import(&self, events: Vec<StoredEvent>) -> Result<(), TransportError> {
+        history::import(&self.store, events).await
+    }
+
+    async fn discard(&self, until: Position) -> Result<u64, TransportError> {
+        history::discard(&self.store, until).await
+    }
+
+    async fn verify(&self) -> Result<Verification, TransportError> {
+        history::verify(&self.store).await
     }
 
     fn health(&self) -> TransportHealth {

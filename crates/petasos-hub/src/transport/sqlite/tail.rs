@@ -38,7 +38,7 @@ impl SqliteTail {
     }
 
     /// The next part of the pending batch, if it follows directly.
-    fn from_pending(&mut self) -> Option<Vec<StoredEvent>> {
+    fn take_pending(&mut self) -> Option<Vec<StoredEvent>> {
         let (batch, offset) = self.pending.take()?;
         let rest = &batch[offset..];
         // What a look into the log already gave is passed over.
@@ -92,7 +92,7 @@ impl SqliteTail {
 impl Tail for SqliteTail {
     async fn next(&mut self) -> Result<Vec<StoredEvent>, TransportError> {
         loop {
-            if let Some(events) = self.from_pending() {
+            if let Some(events) = self.take_pending() {
                 if let Some(last) = events.last() {
                     self.after = last.position;
                 }

@@ -38,6 +38,6 @@ where
 
     fn finish(self: Box<Self>, outcome: Result<(), TransportError>) {
         let value = self.value.ok_or_else(TransportError::closed);
-        let _ = self.answer.send(outcome.and_then(|()| value));
+        let _ = self.answer.send(outcome.and(value));
     }
 }

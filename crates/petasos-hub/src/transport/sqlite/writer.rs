@@ -19,7 +19,8 @@ use std::{
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::{config::SqliteConfig, error::translate, schema, state::LogState};
+use super::{config::SqliteConfig, error::translate, row, schema, state::LogState};
+use crate::Update;
 use crate::transport::{
     AttemptId, Position, Retention, StoredEvent, TransportError, TransportHealth, attempts::RecentAttempts,
     now_ms,
@@ -68,6 +69,18 @@ pub(super) struct Group<'a> {
 }
 
 impl Group<'_> {
+    /// Appends an event and returns its position.
+    pub(super) fn append(&mut self, at_ms: u64, update: &Arc<Update>) -> rusqlite::Result<Position> {
+        let position = Position(self.state.next_position);
+        row::insert(self.conn, position, at_ms, update)?;
+        self.state.next_position += 1;
+        self.state.events += 1;
+        self.state.bytes += update.weight_bytes() as u64;
+        self.state.newest_id = Some(update.id().to_owned());
+        self.events.push(StoredEvent { position, at_ms, update: Arc::clone(update) });
+        Ok(position)
+    }
+
     /// What the attempt came to, if it is stored already.
     pub(super) fn outcome(&self, attempt: AttemptId) -> Option<Option<Position>> {
         self.stored.outcome(attempt).or_else(|| {
