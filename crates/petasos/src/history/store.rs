@@ -1,0 +1,66 @@
+//! Which log a command works on.
+
+use std::{path::PathBuf, sync::Arc};
+
+use petasos_hub::transport::{
+    Retention, Transport,
+    sqlite::{SqliteConfig, SqliteTransport},
+};
+
+use super::Failure;
+use crate::config::{self, ConfigArgs, TransportConfig};
+
+/// The flags that say which log.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct StoreArgs {
+    /// The file of an embedded store. Default: the one of the configuration.
+    #[arg(long, value_name = "FILE")]
+    pub store: Option<PathBuf>,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl StoreArgs {
+    /// Opens the log. It must exist: looking at a history never makes one.
+    pub(super) async fn open(&self) -> Result<Arc<dyn Transport>, Failure> {
+        let config = self.locate()?;
+        if !config.path.exists() {
+            return Err(Failure::Usage(format!(
+                "there is no store at {}: name it with --store, or give the configuration of its hub",
+                config.path.display()
+            )));
+        }
+        self.open_at(config).await
+    }
+
+    /// Opens the log, and makes it where there is none yet.
+    pub(super) async fn open_or_create(&self) -> Result<Arc<dyn Transport>, Failure> {
+        let config = self.locate()?;
+        self.open_at(config).await
+    }
+
+    async fn open_at(&self, config: SqliteConfig) -> Result<Arc<dyn Transport>, Failure> {
+        Ok(Arc::new(SqliteTransport::open(config).await?))
+    }
+
+    fn locate(&self) -> Result<SqliteConfig, Failure> {
+        let mut config = match &self.store {
+            Some(path) => SqliteConfig::new(path),
+            None => {
+                let config =
+                    config::load(&self.config).map_err(|errors| Failure::Usage(errors.to_string()))?;
+                match config.transport {
+                    TransportConfig::Sqlite(config) => config,
+                    TransportConfig::Local => {
+                        return Err(Failure::Usage("local:// keeps no history".into()));
+                    }
+                }
+            }
+        };
+        // The hubs discard; a command that looks after their history does not do it by the way, nor take over another.
+        config.retention = Retention { events: 0, bytes: 0, age: None };
+        config.bolt = None;
+        Ok(config)
+    }
+}

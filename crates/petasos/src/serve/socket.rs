@@ -1,0 +1,214 @@
+//! A TCP socket with the options that a hub wants, and with a bound on how long it may take no bytes. Knows nothing of
+//! TLS or HTTP.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
+
+/// What is set on sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SocketOptions {
+    /// After how long a peer that acknowledges nothing is gone at the latest.
+    pub(super) peer_timeout: Duration,
+    /// How long the hub waits for a reader that takes no bytes; the system must not give up before.
+    pub(super) dispatch_timeout: Duration,
+    /// `SO_SNDBUF` in bytes; zero leaves the system's choice.
+    pub(super) send_buffer_bytes: usize,
+}
+
+impl SocketOptions {
+    /// Sets them on a listening socket, from which accepted ones inherit them: so a connection costs no system call.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn apply(&self, listener: &impl std::os::fd::AsFd) -> io::Result<()> {
+        let socket = SockRef::from(listener);
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&self.keepalive())?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(self.user_timeout()))?;
+        if self.send_buffer_bytes > 0 {
+            socket.set_send_buffer_size(self.send_buffer_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The system gives up after [`Self::user_timeout`], counted from the first byte that is not acknowledged. In the
+    /// worst case that byte is sent just before the probes of an idle connection would have found out, so the two times
+    /// must come to less than `peer_timeout`.
+    fn keepalive(&self) -> TcpKeepalive {
+        let second = Duration::from_secs(1);
+        TcpKeepalive::new()
+            .with_time((self.peer_timeout / 3).max(second))
+            .with_interval((self.peer_timeout / 10).max(second))
+    }
+
+    /// `TCP_USER_TIMEOUT`. It also ends connections whose peer keeps its window closed, which is the business of the
+    /// hub: hence not before `dispatch_timeout`.
+    fn user_timeout(&self) -> Duration {
+        (self.peer_timeout * 2 / 5).max(self.dispatch_timeout + Duration::from_secs(1))
+    }
+
+    /// How long a socket may take no bytes, whatever they are. Streams are watched by the hub as well, and more closely.
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.peer_timeout.max(self.dispatch_timeout + Duration::from_secs(1))
+    }
+}
+
+/// A connection. Fails with [`io::ErrorKind::TimedOut`] when its peer takes no bytes for too long.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    write_timeout: Duration,
+    /// Runs while a write waits; there is none in the life of most connections.
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, write_timeout: Duration) -> Self {
+        Self { stream, write_timeout, stall: None }
+    }
+
+    /// Makes dropping it a reset, which gives up at once what the kernel still holds for the peer.
+    pub(super) fn reset_on_drop(&self) {
+        // Fails only on a socket that is gone already.
+        let _ = self.stream.set_zero_linger();
+    }
+
+    fn watched<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let limit = self.write_timeout;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes")))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watched(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watched(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const OPTIONS: SocketOptions = SocketOptions {
+        peer_timeout: Duration::from_secs(30),
+        dispatch_timeout: Duration::from_secs(5),
+        send_buffer_bytes: 32 << 10,
+    };
+
+    async fn pair(options: SocketOptions) -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        options.apply(&listener).expect("the options");
+        let client =
+            TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        (client, listener.accept().await.expect("a connection").0)
+    }
+
+    #[tokio::test]
+    async fn accepted_sockets_have_the_options_of_their_listener() {
+        let (_client, accepted) = pair(OPTIONS).await;
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().expect("TCP_NODELAY"));
+        assert!(socket.keepalive().expect("SO_KEEPALIVE"));
+        assert_eq!(socket.tcp_keepalive_time().expect("TCP_KEEPIDLE"), Duration::from_secs(10));
+        assert_eq!(socket.tcp_keepalive_interval().expect("TCP_KEEPINTVL"), Duration::from_secs(3));
+        #[cfg(target_os = "linux")]
+        {
+            let timeout = socket.tcp_user_timeout().expect("TCP_USER_TIMEOUT").expect("one is set");
+            assert_eq!(timeout, Duration::from_secs(12));
+            // The kernel doubles what it is asked for, for its own bookkeeping.
+            assert_eq!(socket.send_buffer_size().expect("SO_SNDBUF"), 64 << 10);
+        }
+    }
+
+    #[test]
+    fn a_vanished_peer_is_gone_within_the_timeout_in_the_worst_case() {
+        // The last probe but one, and then a byte that is never acknowledged.
+        let idle = Duration::from_secs(10) + Duration::from_secs(3);
+        assert!(idle + OPTIONS.user_timeout() < OPTIONS.peer_timeout);
+    }
+
+    #[test]
+    fn the_system_does_not_give_up_before_the_hub_does() {
+        let patient = SocketOptions { dispatch_timeout: Duration::from_secs(60), ..OPTIONS };
+        assert_eq!(patient.user_timeout(), Duration::from_secs(61));
+        assert_eq!(patient.write_timeout(), Duration::from_secs(61));
+        assert_eq!(OPTIONS.write_timeout(), Duration::from_secs(30));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (_client, accepted) = pair(OPTIONS).await;
+        let mut socket = Socket::new(accepted, Duration::from_millis(50));
+        let error = socket.write_all(&vec![0; 64 << 20]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_reads_slowly_is_not() {
+        let (mut client, accepted) = pair(OPTIONS).await;
+        let mut socket = Socket::new(accepted, Duration::from_millis(500));
+        let writing = tokio::spawn(async move { socket.write_all(&vec![0; 1 << 20]).await });
+        let mut left = 1 << 20;
+        let mut buffer = vec![0; 128 << 10];
+        while left > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            left -= client.read(&mut buffer).await.expect("bytes");
+        }
+        writing.await.expect("no panic").expect("all is written");
+    }
+}
