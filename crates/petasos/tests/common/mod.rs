@@ -1,0 +1,130 @@
+//! Starts hubs for tests: in this process through `serve`, on an engine of the caller's choice.
+
+#![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of this.
+
+use std::{net::TcpListener, path::Path, time::Duration};
+
+use petasos::config::{Config, Listener, LogConfig, LogFormat, ServerConfig, TransportConfig};
+use petasos_hub::{
+    HubConfig,
+    http::{HttpConfig, Origins},
+    transport::{Retention, sqlite::SqliteConfig},
+};
+use petasos_testkit::{Request, TestHub, hub::default_auth, patiently, process};
+use tokio::sync::oneshot;
+
+/// How long the streams of a test hub may take to end: short, because nobody waits for them.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A log that the suite runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// In memory, without history.
+    Local,
+    /// The embedded store.
+    Sqlite,
+}
+
+impl Engine {
+    /// Whether its log keeps events (R07).
+    pub(crate) fn has_history(self) -> bool {
+        self != Self::Local
+    }
+
+    /// A hub with the defaults and the keys of the testkit.
+    pub(crate) async fn hub(self) -> TestHub {
+        self.hub_with(|_| {}).await
+    }
+
+    /// A hub whose configuration differs in what `adjust` changes.
+    pub(crate) async fn hub_with(self, adjust: impl FnOnce(&mut Config)) -> TestHub {
+        let directory = process::scratch();
+        let hub = self.hub_in(directory.path(), adjust).await;
+        hub.keeping(directory)
+    }
+
+    /// A hub on the store of this directory, which may have been another hub's before.
+    pub(crate) async fn hub_in(self, directory: &Path, adjust: impl FnOnce(&mut Config)) -> TestHub {
+        let mut config = self.config(directory);
+        adjust(&mut config);
+        start(config, self.has_history()).await
+    }
+
+    fn config(self, directory: &Path) -> Config {
+        let transport = match self {
+            Self::Local => TransportConfig::Local,
+            Self::Sqlite => TransportConfig::Sqlite(SqliteConfig {
+                path: directory.join("petasos.db"),
+                sync: petasos_hub::transport::sqlite::Sync::Full,
+                retention: Retention::default(),
+                bolt: None,
+            }),
+        };
+        Config {
+            listeners: vec![Listener { address: "127.0.0.1:0".into() }],
+            admin_address: Some("127.0.0.1:0".into()),
+            tls: None,
+            transport,
+            hub: HubConfig::default(),
+            http: HttpConfig::default(),
+            auth: default_auth(),
+            server: ServerConfig {
+                head_timeout: Duration::from_secs(10),
+                idle_timeout: Duration::from_secs(60),
+                connections: 0,
+                peer_timeout: Duration::from_secs(30),
+                drain_timeout: DRAIN_TIMEOUT,
+                shutdown_delay: Duration::ZERO,
+                reuse_port: false,
+                send_buffer_bytes: 0,
+            },
+            log: LogConfig { format: LogFormat::Text, filter: "off".into() },
+            name: None,
+            dev: None,
+            notices: Vec::new(),
+        }
+    }
+}
+
+/// Origins, as the configuration takes them.
+pub(crate) fn origins(list: &[&str]) -> Origins {
+    Origins::parse(list.iter().copied()).unwrap()
+}
+
+async fn start(config: Config, history: bool) -> TestHub {
+    let (public, admin) = (listen(), listen());
+    let (address, admin_address) = (public.local_addr().unwrap(), admin.local_addr().unwrap());
+    let pinned = config.http.resource_identifier.as_ref().map(ToString::to_string);
+    let (shutdown, stop) = oneshot::channel();
+    let mut task = tokio::spawn(async move {
+        // A dropped sender is a dropped hub: it stops as well.
+        let stop = async { stop.await.unwrap_or(()) };
+        let served = petasos::serve::serve(config, vec![public], Some(admin), stop).await;
+        served.map_err(|error| error.to_string())
+    });
+    let ready = async {
+        // The admin listener answers before the log is open; only then is there somebody on the public port.
+        while Request::new(admin_address, "GET", "/mercure/health/ready").send().await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    patiently("a ready hub", async {
+        tokio::select! {
+            biased;
+            ended = &mut task => panic!("the hub did not start: {ended:?}"),
+            () = ready => {}
+        }
+    })
+    .await;
+    let hub = TestHub::new(address, Some(admin_address), history).run_by(shutdown, task);
+    match pinned {
+        Some(resource) => hub.known_as(&resource),
+        None => hub,
+    }
+}
+
+fn listen() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}

@@ -1,0 +1,104 @@
+//! The protocol, rule by rule, over a real socket and on every engine. A case is named by its rule in
+//! `docs/protocol.md`; `every_case!` below is the list of all of them, and one that is not in it is a compile error
+//! (dead code).
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[macro_use]
+mod list;
+
+mod challenges;
+mod clients;
+mod cors;
+mod credentials;
+mod details;
+mod discovery;
+mod forbidden;
+mod grants;
+mod history;
+mod issuers;
+mod limits;
+mod listing;
+mod matching;
+mod parameters;
+mod presence;
+mod publishing;
+mod streams;
+mod subscribing;
+mod support;
+mod tokens;
+mod wire;
+
+use std::time::Duration;
+
+/// How long one case may take. Only the cut-off of unfinished requests comes near it.
+const CASE_LIMIT: Duration = Duration::from_secs(60);
+
+macro_rules! conformance_suite {
+    ($module:ident, $engine:expr) => {
+        every_case! { tests_of ($module, $engine) }
+    };
+}
+
+macro_rules! tests_of {
+    (($module:ident, $engine:expr) $($section:ident: [$($case:ident,)*];)*) => {
+        mod $module {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let case = crate::$section::$case($engine);
+                    petasos_testkit::within(crate::CASE_LIMIT, "the end of the case", Box::pin(case)).await;
+                }
+            )*)*
+        }
+    };
+}
+
+macro_rules! names_of {
+    (() $($section:ident: [$($case:ident,)*];)*) => {
+        &[$($(stringify!($case)),*),*]
+    };
+}
+
+/// The names of all cases.
+const CASES: &[&str] = every_case! { names_of () };
+
+/// How many there must be: a suite that shrinks unnoticed proves nothing.
+const EXPECTED_CASES: usize = 217;
+
+/// The rules that this suite answers for: all of them but C07, which belongs to the 0.x generation.
+const RULES: [(char, std::ops::RangeInclusive<u32>); 8] = [
+    ('s', 1..=14),
+    ('m', 1..=6),
+    ('p', 1..=13),
+    ('a', 1..=17),
+    ('r', 1..=7),
+    ('e', 1..=8),
+    ('d', 1..=2),
+    ('c', 1..=9),
+];
+
+#[test]
+fn every_case_is_counted() {
+    println!("{} conformance cases per transport", CASES.len());
+    assert_eq!(CASES.len(), EXPECTED_CASES);
+}
+
+#[test]
+fn every_rule_has_a_case() {
+    // Rules of section C that others say as well are covered under the other's name; see `clients`.
+    const COVERED_ELSEWHERE: [&str; 4] = ["c02", "c04", "c06", "c07"];
+    for (section, numbers) in RULES {
+        for number in numbers {
+            let rule = format!("{section}{number:02}");
+            let cases = CASES.iter().filter(|name| name.starts_with(&format!("{rule}_"))).count();
+            assert!(cases > 0 || COVERED_ELSEWHERE.contains(&rule.as_str()), "{rule} has no case");
+        }
+    }
+}
+
+conformance_suite!(local, crate::common::Engine::Local);
+conformance_suite!(sqlite, crate::common::Engine::Sqlite);
