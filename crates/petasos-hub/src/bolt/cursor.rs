@@ -157,11 +157,13 @@ impl Step {
         Ok(element)
     }
 
-    /// The key of the element that comes next, or what follows this page.
+    /// The key of the element that comes next, or what follows this page. What is wrong with that element is said when
+    /// its turn comes.
     fn peek(&self, file: &PageFile) -> Result<Option<Vec<u8>>, BoltError> {
-        match self.page.element(self.next, self.floor) {
-            Some(Ok(element)) => Ok(Some(file.key(&self.page, &element)?.into_owned())),
-            // What is wrong with it is said when its turn comes.
+        let next = self.page.element(self.next, self.floor).and_then(Result::ok);
+        match next.map(|element| file.key(&self.page, &element)) {
+            Some(Ok(key)) => Ok(Some(key.into_owned())),
+            Some(Err(error @ BoltError::Io { .. })) => Err(error),
             Some(Err(_)) | None => Ok(self.below.clone()),
         }
     }

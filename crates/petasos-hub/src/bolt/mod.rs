@@ -31,8 +31,8 @@
 //! # Damage
 //!
 //! A file may be damaged or hostile: every number is checked against what holds it. Work is bounded by the pages in
-//! use, because a page is never entered again once as many have been read as there are; memory by the depth of the
-//! tree ([`MAX_DEPTH`](cursor)) and one value ([`MAX_VALUE_BYTES`](value::MAX_VALUE_BYTES)).
+//! use, because the walk ends once as many have been read as there are, and no byte of a page belongs to two entries;
+//! memory by the depth of the tree (at most 32) and one value (at most 64 MiB).
 
 mod bucket;
 mod cursor;
@@ -135,8 +135,9 @@ impl BoltFile {
 
     /// The updates of `bucket` in the order of their keys: by sequence, then by event id.
     ///
-    /// Reads as it goes. After an error the iteration goes on behind what could not be read, except after
-    /// [`BoltError::Io`] and where the tree is a maze, which end it; see [`BoltError::sequence`].
+    /// Reads as it goes. After an error the iteration goes on behind what could not be read; what is lost is one update
+    /// where [`BoltError::sequence`] names it, and an unknown number of them otherwise. It ends after [`BoltError::Io`],
+    /// and where a tree turns out to have more pages than the file.
     ///
     /// # Errors
     /// [`BoltError::NoBucket`], [`BoltError::Corrupt`] and [`BoltError::Io`].

@@ -17,6 +17,9 @@ use super::credentials::TokenSource;
 /// The hub where none is named: the one that `petasos serve --dev` starts.
 pub const DEFAULT_URL: &str = "http://localhost:3000/.well-known/mercure";
 
+/// The variable that names the hub.
+pub const URL_VARIABLE: &str = "PETASOS_URL";
+
 /// The variable that holds a token.
 pub const TOKEN_VARIABLE: &str = "PETASOS_TOKEN";
 
@@ -24,7 +27,7 @@ pub const TOKEN_VARIABLE: &str = "PETASOS_TOKEN";
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TargetArgs {
     /// The hub. Without a path, /.well-known/mercure is meant [default: http://localhost:3000/.well-known/mercure]
-    #[arg(long, short, value_name = "URL", env = "PETASOS_URL", hide_env_values = true)]
+    #[arg(long, short, value_name = "URL", env = URL_VARIABLE, hide_env_values = true)]
     pub url: Option<String>,
 
     /// The token. Other users of this machine can see it in the list of processes: better put it into the variable

@@ -11,12 +11,16 @@ use super::{
     suggest,
     surroundings::{Environment, Files},
 };
+use crate::client::target::{TOKEN_VARIABLE, URL_VARIABLE};
 
 /// The variable that names the configuration file. No option: it is read before the file is.
 pub(super) const CONFIG_VARIABLE: &str = "PETASOS_CONFIG";
 
 /// The variable with lines in the directive syntax.
 pub(super) const DIRECTIVES_VARIABLE: &str = "MERCURE_EXTRA_DIRECTIVES";
+
+/// Variables of the client commands. They are no options of a hub, but may well stand in its environment.
+const CLIENT_VARIABLES: [&str; 2] = [TOKEN_VARIABLE, URL_VARIABLE];
 
 /// How the variables of the reference hub's image begin.
 const DROP_IN_PREFIX: &str = "MERCURE_";
@@ -141,6 +145,7 @@ fn hint_among(variable: &str, prefix: &str, known: &[String]) -> Option<String> 
 fn known_variables() -> Vec<String> {
     let mut known = vec![CONFIG_VARIABLE.to_owned(), DIRECTIVES_VARIABLE.to_owned()];
     known.push(format!("{DIRECTIVES_VARIABLE}{FILE_SUFFIX}"));
+    known.extend(CLIENT_VARIABLES.map(str::to_owned));
     for option in OPTIONS {
         for variable in option.drop_in.map(str::to_owned).into_iter().chain([option.variable()]) {
             if option.or_file {

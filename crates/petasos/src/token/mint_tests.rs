@@ -88,6 +88,28 @@ async fn a09_private_keys_sign_and_their_kind_is_known() {
 }
 
 #[tokio::test]
+async fn a09_rsa_keys_sign_in_both_spellings_with_all_their_algorithms() {
+    let public = include_str!("test_keys/rsa.public.pem");
+    for private in [include_str!("test_keys/rsa.pkcs8.pem"), include_str!("test_keys/rsa.pkcs1.pem")] {
+        let private = Secret::new(private);
+        assert_eq!(algorithm_for(&private), Algorithm::RS256);
+        for algorithm in [
+            Algorithm::RS256,
+            Algorithm::RS384,
+            Algorithm::RS512,
+            Algorithm::PS256,
+            Algorithm::PS384,
+            Algorithm::PS512,
+        ] {
+            let token = mint(&request(), &private, algorithm).expect("a token");
+            let (accepted, _) = judged(Role::Subscriber, &token, public, algorithm).await;
+            assert!(accepted, "{algorithm:?}");
+        }
+        assert!(matches!(mint(&request(), &private, Algorithm::ES256), Err(MintError::Key { .. })));
+    }
+}
+
+#[tokio::test]
 async fn a_demo_token_is_accepted_for_both_roles() {
     let token = demo_token(&Secret::new(SECRET), ISSUER, AUDIENCE).expect("a token");
     for role in [Role::Publisher, Role::Subscriber] {

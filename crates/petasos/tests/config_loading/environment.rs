@@ -48,6 +48,12 @@ fn an_unknown_variable_of_the_image_is_a_warning() {
 }
 
 #[test]
+fn variables_of_the_client_commands_may_stand_beside_those_of_the_hub() {
+    let given = keys().variable("PETASOS_TOKEN", "a.b.c").variable("PETASOS_URL", "http://hub");
+    assert_eq!(given.notices(), "");
+}
+
+#[test]
 fn other_variables_are_nobodys_business() {
     let given = keys().variable("PATH", "/bin").variable("MERCURY", "x").variable("petasos_listen", "x");
     assert_eq!(given.notices(), "");

@@ -1,8 +1,8 @@
 //! The embedded store: SQLite in WAL mode, shared by the processes of one host.
 //!
-//! Who owns what: the writer thread ([`writer`]) owns the writing connection; reads ([`read`]) run on blocking threads
-//! with a small pool of connections; the bell ([`bell`]) is a thread that tells tails ([`tail`]) of other processes'
-//! commits; housekeeping ([`maintain`]) is a task. The database file is never opened outside SQLite: closing it would
+//! Who owns what: the writer thread (`writer`) owns the writing connection; reads (`read`) run on blocking threads
+//! with a small pool of connections; the bell (`bell`) is a thread that tells tails (`tail`) of other processes'
+//! commits; housekeeping (`maintain`) is a task. The database file is never opened outside SQLite: closing it would
 //! drop SQLite's locks.
 
 mod append;
@@ -67,8 +67,8 @@ impl SqliteTransport {
     /// Opens the store, creating or migrating it. Other processes may have it open.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] where the location cannot hold a store (network file system, foreign file, newer schema),
-    /// [`ErrorKind::Corrupt`] where it is damaged, [`ErrorKind::Unavailable`] where trying again may help.
+    /// [`ErrorKind::Invalid`](super::ErrorKind::Invalid) where the location cannot hold a store (network file system, foreign file, newer schema),
+    /// [`ErrorKind::Corrupt`](super::ErrorKind::Corrupt) where it is damaged, [`ErrorKind::Unavailable`](super::ErrorKind::Unavailable) where trying again may help.
     pub async fn open(config: SqliteConfig) -> Result<Self, TransportError> {
         let (progress, takeover) = watch::channel(Progress::Running);
         let store =

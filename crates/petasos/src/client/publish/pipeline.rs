@@ -2,7 +2,7 @@
 //!
 //! Concurrency: one future does everything; the only task beside it drives the connection (see `channel`). What bounds
 //! memory: the input is read only while the window has room, in lines and in bytes. How order is kept: see `window`.
-//! Shutdown: on `stop` no more input is read, and what is under way gets [`STOP_TIMEOUT`] to be answered.
+//! Shutdown: on `stop` no more input is read, and what is under way gets a few seconds to be answered.
 
 use std::{pin::Pin, time::Duration};
 

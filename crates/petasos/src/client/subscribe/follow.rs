@@ -200,7 +200,9 @@ impl<S: Sink> Follower<'_, S> {
     fn take_up(&mut self, answered: Option<String>) -> Result<(), End> {
         let gap = match (&self.cursor, &answered) {
             (Cursor::Live, _) => None,
-            (Cursor::After(asked), Some(answered)) if asked == answered => None,
+            (Cursor::After(asked), Some(answered)) if asked.trim_ascii() == answered.trim_ascii() => {
+                return Ok(());
+            }
             // Everything that is kept was asked for, and that is what comes, from wherever it begins.
             (Cursor::After(asked), _) if asked == petasos_hub::EARLIEST => None,
             (Cursor::After(asked), Some(answered)) => Some(format!(

@@ -132,6 +132,13 @@ fn request(
         // lost before the first event.
         query.append_pair("last_event_id", "");
     }
+    // A field loses white space at its ends on the way.
+    let fits_field = |id: &String| id.trim_ascii() == id;
+    if let Cursor::After(id) = cursor
+        && !fits_field(id)
+    {
+        query.append_pair("last_event_id", id);
+    }
     let unusable = |error: &dyn std::error::Error| OpenError::Http(error.to_string());
     let mut request = Request::new(Full::default());
     *request.method_mut() = Method::GET;
@@ -143,7 +150,9 @@ fn request(
     headers.insert(header::USER_AGENT, USER_AGENT);
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Cursor::After(id) = cursor {
+    if let Cursor::After(id) = cursor
+        && fits_field(id)
+    {
         let id = HeaderValue::from_bytes(id.as_bytes()).map_err(|error| unusable(&error))?;
         headers.insert("last-event-id", id);
     }
