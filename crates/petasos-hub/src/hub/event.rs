@@ -10,6 +10,9 @@ use crate::{
     transport::{Position, StoredEvent},
 };
 
+/// What an event costs beside its text: the parts of its structures and of the allocator's.
+const OVERHEAD_BYTES: usize = 256;
+
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) position: Position,
@@ -22,6 +25,11 @@ impl Event {
     pub(super) fn new(stored: StoredEvent) -> Self {
         let bytes = sse::encode(&stored.update);
         Self { position: stored.position, at_ms: stored.at_ms, update: stored.update, bytes }
+    }
+
+    /// What keeping it costs: its encoded form, and the update that matchers look at.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes.len() + self.update.weight_bytes() + self.update.id().len() + OVERHEAD_BYTES
     }
 
     /// The topics, ready for matchers.

@@ -8,9 +8,6 @@ use parking_lot::RwLock;
 use super::event::Event;
 use crate::transport::Position;
 
-/// What an event costs beside its encoded bytes: the ring must be bounded for small updates too.
-const EVENT_OVERHEAD_BYTES: usize = 256;
-
 #[derive(Debug)]
 pub(super) struct Recent {
     ring: RwLock<Ring>,
@@ -37,13 +34,13 @@ impl Recent {
     pub(super) fn push(&self, events: &[Arc<Event>]) -> usize {
         let mut ring = self.ring.write();
         for event in events {
-            ring.bytes += event.bytes.len() + EVENT_OVERHEAD_BYTES;
+            ring.bytes += event.memory_bytes();
             ring.until = event.position;
             ring.events.push_back(Arc::clone(event));
         }
         while ring.bytes > self.limit_bytes {
             let Some(oldest) = ring.events.pop_front() else { break };
-            ring.bytes -= oldest.bytes.len() + EVENT_OVERHEAD_BYTES;
+            ring.bytes -= oldest.memory_bytes();
             ring.above = oldest.position;
         }
         ring.bytes

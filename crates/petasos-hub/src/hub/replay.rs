@@ -28,6 +28,9 @@ const STEP_BYTES: usize = 64 << 10;
 /// What one step reads from the transport.
 const PAGE: ReadLimit = ReadLimit { events: 1_000, bytes: 256 << 10 };
 
+/// What the first step reads: little, so that the first event is on its way at once.
+const FIRST_PAGE: ReadLimit = ReadLimit { events: 64, bytes: 32 << 10 };
+
 /// How long to wait before a log that cannot be read is asked again. The stream stays open meanwhile.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -111,8 +114,9 @@ impl Replay {
         if let Some((events, next)) = self.inner.shared.recent.after(self.after, until, STEP_BYTES) {
             return Ok(Page { events, next });
         }
+        let limit = if first { FIRST_PAGE } else { PAGE };
         loop {
-            match self.inner.transport.read(self.after, until, PAGE, &self.hint).await {
+            match self.inner.transport.read(self.after, until, limit, &self.hint).await {
                 Ok(page) if page.truncated && !first => return Err(EndReason::Overtaken),
                 Ok(page) => {
                     let events = page.events.into_iter().map(|event| Arc::new(Event::new(event))).collect();
