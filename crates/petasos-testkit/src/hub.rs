@@ -180,9 +180,7 @@ impl TestHub {
 
 impl Drop for TestHub {
     fn drop(&mut self) {
-        if let Some(running) = &mut self.running
-            && let Some(shutdown) = running.shutdown.take()
-        {
+        if let Some(shutdown) = self.running.as_mut().and_then(|running| running.shutdown.take()) {
             let _ = shutdown.send(());
         }
     }

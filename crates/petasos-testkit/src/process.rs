@@ -74,6 +74,11 @@ impl HubProcess {
         TestHub::new(self.address, Some(self.admin), true)
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("it has ended: {}", self.log_tail()))
+    }
+
     /// Ends it as a power cut would: SIGKILL, without a chance to write anything more.
     pub async fn kill(mut self) {
         self.child.start_kill().unwrap_or_else(|error| panic!("cannot kill: {error}"));

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -27,7 +28,11 @@ pub(super) struct Activity {
     published: AtomicBool,
     /// Requests whose response is not at its end.
     active: AtomicUsize,
-    /// Since when there has been none.
+    /// Those of them that are not known to be streams without an end.
+    due: AtomicUsize,
+    /// Who is to know when there is none of those any more.
+    waits_for_answers: Mutex<Option<Waker>>,
+    /// Since when there has been no request.
     quiet_since: Mutex<Instant>,
     /// Rung when `used` or `published` become true.
     news: Notify,
@@ -40,6 +45,8 @@ impl Default for Activity {
             used: AtomicBool::new(false),
             published: AtomicBool::new(false),
             active: AtomicUsize::new(0),
+            due: AtomicUsize::new(0),
+            waits_for_answers: Mutex::default(),
             quiet_since: Mutex::new(Instant::now()),
             news: Notify::new(),
         }
@@ -66,11 +73,12 @@ impl Activity {
     /// A request begins; it ends with the guard.
     pub(super) fn request_begins(self: &Arc<Self>, publishes: bool) -> RequestGuard {
         self.active.fetch_add(1, Ordering::Relaxed);
+        self.due.fetch_add(1, Ordering::Relaxed);
         let first = !self.used.swap(true, Ordering::Relaxed);
         if first | (publishes && !self.published.swap(true, Ordering::Relaxed)) {
             self.news.notify_waiters();
         }
-        RequestGuard(Arc::clone(self))
+        RequestGuard { activity: Arc::clone(self), due: true }
     }
 
     /// Whether a request has begun on this connection.
@@ -86,6 +94,12 @@ impl Activity {
     /// Resolves when a publish has begun.
     pub(super) async fn published(&self) {
         self.until(&self.published).await;
+    }
+
+    /// Whether no answer is due. If one is, the task is woken when it has been given.
+    pub(super) fn poll_answered(&self, cx: &Context<'_>) -> Poll<()> {
+        *self.waits_for_answers.lock() = Some(cx.waker().clone());
+        if self.due.load(Ordering::Relaxed) == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// How long there has been no request; `None` while there is one.
@@ -107,12 +121,27 @@ impl Activity {
 
 /// A request that has not come to its end.
 #[derive(Debug)]
-pub(super) struct RequestGuard(Arc<Activity>);
+pub(super) struct RequestGuard {
+    activity: Arc<Activity>,
+    due: bool,
+}
+
+impl RequestGuard {
+    /// What is answered is a stream without an end: no answer is due any more.
+    pub(super) fn streams(&mut self) {
+        let was_last =
+            std::mem::take(&mut self.due) && self.activity.due.fetch_sub(1, Ordering::Relaxed) == 1;
+        if was_last && let Some(waker) = self.activity.waits_for_answers.lock().take() {
+            waker.wake();
+        }
+    }
+}
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        *self.0.quiet_since.lock() = Instant::now();
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.streams();
+        *self.activity.quiet_since.lock() = Instant::now();
+        self.activity.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -146,6 +175,30 @@ mod tests {
         drop(activity.request_begins(true));
         assert!(published.now_or_never().is_some());
         assert!(activity.published().now_or_never().is_some(), "and stay known");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_due_until_it_is_given_or_turns_out_to_be_a_stream() {
+        let activity = Arc::new(Activity::default());
+        let answered = || std::future::poll_fn(|cx| activity.poll_answered(cx));
+        answered().await;
+        let (mut stream, answer) = (activity.request_begins(false), activity.request_begins(false));
+        let mut waiting = pin!(answered());
+        assert!((&mut waiting).now_or_never().is_none());
+        let task = tokio::spawn({
+            let activity = Arc::clone(&activity);
+            async move { std::future::poll_fn(|cx| activity.poll_answered(cx)).await }
+        });
+        tokio::task::yield_now().await;
+        stream.streams();
+        stream.streams();
+        assert!(answered().now_or_never().is_none());
+        tokio::task::yield_now().await;
+        drop(answer);
+        assert!(answered().now_or_never().is_some());
+        drop(stream);
+        assert!(answered().now_or_never().is_some());
+        drop(task);
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,9 +35,6 @@ const HEAD_BYTES: usize = 128 << 10;
 /// The same for HTTP/2, whose count adds 32 bytes for each field.
 const HEADER_LIST_BYTES: u32 = 96 << 10;
 
-/// Fields of one head. hyper keeps up to 100 without an allocation.
-const MAX_FIELDS: usize = 100;
-
 /// Streams of one HTTP/2 connection. A proxy that needs more opens another connection.
 const MAX_STREAMS: u32 = 250;
 
@@ -154,8 +151,8 @@ impl Connections {
             // Any value: the timer knows better.
             .header_read_timeout(self.limits.head)
             .max_header_size(HEAD_BYTES)
-            .max_buf_size(HEAD_BYTES)
-            .max_headers(MAX_FIELDS);
+            // hyper's own limit of 100 fields is enough; setting it would cost an allocation for each request.
+            .max_buf_size(HEAD_BYTES);
         let peer = Peer { address, tls, cut: Some(Arc::clone(&cut)) };
         let wire = TokioIo::new(Wire::http1(stream, before, Arc::clone(&activity)));
         let mut connection = builder.serve_connection(wire, self.service(peer, &activity));
@@ -171,7 +168,10 @@ impl Connections {
                     return;
                 }
                 // Where this ends without an error, hyper has shut down the wire, which lingers.
-                _ = &mut connection => break,
+                ended = &mut connection => {
+                    tell_end(address, ended);
+                    break;
+                }
                 () = &mut must_end, if !ending => {
                     if !activity.is_used() {
                         break;
@@ -181,7 +181,7 @@ impl Connections {
                 }
             }
         }
-        // Where it ended with one, it has not. Either way this fails only on a connection that is gone.
+        // Where it ended with an error, it has not. Either way this fails only on a connection that is gone.
         let _ = connection.into_parts().io.into_inner().shutdown().await;
     }
 
@@ -203,7 +203,7 @@ impl Connections {
 
         tokio::select! {
             biased;
-            _ = &mut connection => return,
+            ended = &mut connection => return tell_end(address, ended),
             () = self.must_end(&activity) => {}
             () = self.must_move(&activity) => {}
             () = self.is_idle(&activity) => {}
@@ -211,7 +211,7 @@ impl Connections {
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             biased;
-            _ = &mut connection => {}
+            ended = &mut connection => tell_end(address, ended),
             () = has_been_quiet(&activity, || GOODBYE_TIME) => {}
         }
     }
@@ -255,6 +255,13 @@ impl Transport for Socket {
 impl Transport for TlsStream<Socket> {
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
+    }
+}
+
+/// What is wrong with a request that hyper refuses by itself is known here only. Its errors show nothing of the request.
+fn tell_end(peer: SocketAddr, ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "connection ended");
     }
 }
 

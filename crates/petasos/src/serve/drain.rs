@@ -1,7 +1,7 @@
 //! How a hub stops (invariant 9, decision 26): readiness turns false, clients of the listener are served for a while, the
 //! listener closes, streams end spread over a window, and the log is closed when nobody needs it any more.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use petasos_hub::Hub;
 use sd_notify::NotifyState;
@@ -35,7 +35,7 @@ pub(super) async fn drain(
     config: &ServerConfig,
     phase: &watch::Sender<Phase>,
     acceptor: &Acceptor,
-    mut loops: JoinSet<io::Result<()>>,
+    mut loops: JoinSet<()>,
 ) {
     hub.announce_stop();
     tell_manager(&[NotifyState::Stopping]);
@@ -44,7 +44,6 @@ pub(super) async fn drain(
     tokio::time::sleep(config.shutdown_delay).await;
 
     phase.send_replace(Phase::Closing);
-    // An error here is that of a loop which ended long ago, and was told then.
     while loops.join_next().await.is_some() {}
     acceptor.tasks().close();
     hub.drain(config.drain_timeout).await;

@@ -144,6 +144,11 @@ impl Framing {
         }
     }
 
+    /// Whether a message has come to its end and none has begun after it.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.state == State::Idle
+    }
+
     /// How many heads have come to their end.
     pub(super) fn heads(&self) -> u64 {
         self.heads
@@ -327,140 +332,5 @@ fn is_token(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Feeds `text` in pieces of every size, and returns what is passed on: always the same.
-    fn passed(text: &str) -> (String, bool) {
-        let mut results = Vec::new();
-        for piece_bytes in 1..=text.len() {
-            let mut framing = Framing::default();
-            let mut out = Vec::new();
-            for piece in text.as_bytes().chunks(piece_bytes) {
-                let mut piece = piece.to_vec();
-                let passed = framing.inspect(&mut piece);
-                out.extend_from_slice(&piece[..passed]);
-                if framing.is_refused() {
-                    break;
-                }
-                assert_eq!(passed, piece.len());
-            }
-            results.push((String::from_utf8(out).expect("ASCII"), framing.state == State::Idle));
-        }
-        results.dedup();
-        assert_eq!(results.len(), 1, "the pieces matter: {results:?}");
-        results.remove(0)
-    }
-
-    #[track_caller]
-    fn accepted(text: &str) {
-        assert_eq!(passed(text), (text.to_owned(), true));
-    }
-
-    #[track_caller]
-    fn refused(text: &str, at: &str) {
-        let (out, _) = passed(text);
-        assert_eq!(out.strip_suffix('\0'), Some(at));
-    }
-
-    #[test]
-    fn messages_of_every_framing_follow_each_other() {
-        accepted("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n");
-        accepted("\r\n\r\nPOST / HTTP/1.1\r\ncontent-LENGTH: \t5 \r\n\r\n\0\r\n\r\rGET / HTTP/1.1\r\n\r\n");
-        accepted("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\n\r\n");
-        accepted(concat!(
-            "POST / HTTP/1.1\r\nTransfer-Encoding:\tChunked \r\n\r\n",
-            "1\r\n\n\r\n00a ;x=\"y\"\r\n0123456789\r\n0\t\r\nDigest: x\r\n\r\n",
-            "GET / HTTP/1.1\r\n\r\n"
-        ));
-    }
-
-    #[test]
-    fn lengths_must_be_single_and_plain() {
-        let head = "POST / HTTP/1.1\r\nContent-Length:";
-        for value in [" +5", " -1", " 5, 5", " 5 5", " 0x5", "", " ", " 18446744073709551616", " 5\u{b}"] {
-            let (out, _) = passed(&format!("{head}{value}\r\n\r\n12345"));
-            assert!(out.ends_with('\0'), "{value:?} passed as {out:?}");
-        }
-        let both = format!("{head} 5\r\nContent-Length");
-        refused(&format!("{both}: 5\r\n\r\n12345"), &both);
-        refused(&format!("{both}: 6\r\n\r\n12345"), &both);
-    }
-
-    #[test]
-    fn codings_must_be_chunked_and_stand_alone() {
-        let head = "POST / HTTP/1.1\r\nTransfer-Encoding:";
-        for value in
-            ["", "xchunked", "chunkedx", "chunked, identity", "gzip, chunked", "chunked chunked", "identity"]
-        {
-            let (out, _) = passed(&format!("{head} {value}\r\n\r\n0\r\n\r\n"));
-            assert!(out.ends_with('\0'), "{value:?} passed as {out:?}");
-        }
-        let twice = format!("{head} chunked\r\ntransfer-encoding");
-        refused(&format!("{twice}: chunked\r\n\r\n"), &twice);
-        let length_after = format!("{head} chunked\r\nContent-Length");
-        refused(&format!("{length_after}: 5\r\n\r\n"), &length_after);
-        let length_before = "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding";
-        refused(&format!("{length_before}: chunked\r\n\r\n"), length_before);
-    }
-
-    #[test]
-    fn lines_end_with_cr_lf_and_nothing_else() {
-        refused("GET / HTTP/1.1\n\n", "GET / HTTP/1.1");
-        refused("GET / HTTP/1.1\r\r\n", "GET / HTTP/1.1\r");
-        refused("GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", "GET / HTTP/1.1\r\nA: b\r");
-        refused("GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", "GET / HTTP/1.1\r\nA: b");
-        refused("GET / HTTP/1.1\r\nA: b\r\n\n", "GET / HTTP/1.1\r\nA: b\r\n");
-        refused("\nGET / HTTP/1.1\r\n\r\n", "");
-    }
-
-    #[test]
-    fn fields_are_not_folded_and_have_no_space_before_the_colon() {
-        refused("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", "GET / HTTP/1.1\r\nA: b\r\n");
-        refused("GET / HTTP/1.1\r\n A: b\r\n\r\n", "GET / HTTP/1.1\r\n");
-        refused("GET / HTTP/1.1\r\nA : b\r\n\r\n", "GET / HTTP/1.1\r\nA");
-        refused("GET / HTTP/1.1\r\nA\r\n\r\n", "GET / HTTP/1.1\r\nA");
-        refused("GET / HTTP/1.1\r\nA: \u{0}b\r\n\r\n", "GET / HTTP/1.1\r\nA: ");
-    }
-
-    #[test]
-    fn chunks_are_followed_exactly() {
-        let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-        for body in [
-            "\r\n",
-            "x\r\n",
-            "+1\r\n",
-            "-1\r\n",
-            "0x1\r\n",
-            "1 1\r\n",
-            "1\n",
-            "1;a\n",
-            "1\r\nabc",
-            "1\r\na\n",
-            "fffffffffffffffff\r\n",
-            "0000000000000000001\r\n",
-            "0\r\nContent-Length: 1\r\n\r\n",
-            "0\r\n \r\n",
-        ] {
-            let (out, _) = passed(&format!("{head}{body}"));
-            assert!(out.ends_with('\0'), "{body:?} passed as {out:?}");
-        }
-    }
-
-    #[test]
-    fn a_head_has_begun_with_its_first_byte_and_ends_with_its_last() {
-        let mut framing = Framing::default();
-        let mut begun = |text: &str| {
-            framing.inspect(&mut text.as_bytes().to_vec());
-            framing.in_head()
-        };
-        assert!(!begun(""));
-        assert!(begun("\r"));
-        assert!(!begun("\n"));
-        assert!(begun("P"));
-        assert!(begun("OST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r"));
-        assert!(!begun("\n"));
-        assert!(!begun("0\r\nTrailer: x"));
-        assert!(!begun("\r\n\r\n"));
-    }
-}
+#[path = "framing_tests.rs"]
+mod tests;

@@ -1,19 +1,13 @@
-//! Sockets that listen, and the loop that accepts.
+//! The loop that accepts connections.
 //!
 //! Concurrency: one task per listener, and one per connection that it spawns into a [`TaskTracker`], so that the drain
 //! can wait for them. When there are as many connections as the configuration allows, the loop stops accepting: clients
 //! wait in the queue of the kernel, which is bounded. The loop ends with the phase [`Phase::Closing`], after it has taken
 //! what is queued.
 
-use std::{
-    io,
-    net::{SocketAddr, ToSocketAddrs},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use petasos_hub::metrics::Metrics;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -22,86 +16,28 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
+    bind::BACKLOG,
     connection::{Connections, reached},
     drain::Phase,
     socket::SocketOptions,
 };
-
-/// How many connections may wait to be accepted; the system may allow fewer. A reconnect storm should fit.
-const BACKLOG: i32 = 4096;
 
 /// How long the loop rests when the system has no more file descriptors or memory: long enough not to spin, short enough
 /// that nobody notices when they are back.
 const MIN_REST: Duration = Duration::from_millis(50);
 const MAX_REST: Duration = Duration::from_secs(1);
 
-/// How often the log tells that connections cannot be accepted.
+/// How often the log tells that connections cannot be accepted, or that there are as many as there may be.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// An address that is taken but where nobody is listened to yet: clients are refused, and another process that wants it
-/// is told so.
-#[derive(Debug)]
-pub(super) struct Bound(Socket);
-
-/// Takes an address: `host:port`, and all interfaces where the host is missing. A name may stand for several addresses.
+/// Makes a listener ready for [`Acceptor::run`].
 ///
 /// # Errors
-/// What the system says; the address is in the text.
-pub(super) fn bind(address: &str, reuse_port: bool) -> io::Result<Vec<Bound>> {
-    let in_words =
-        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-    if let Some(port) = address.strip_prefix(':').or_else(|| address.strip_prefix("*:")) {
-        let port = port.parse().map_err(|_| in_words(io::Error::other("the port is not a number")))?;
-        // One socket for both families, where the machine has both.
-        let dual = bind_one(SocketAddr::from(([0_u16; 8], port)), reuse_port);
-        let bound = match dual {
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                bind_one(SocketAddr::from(([0_u8; 4], port)), reuse_port)
-            }
-            other => other,
-        };
-        return Ok(vec![bound.map_err(in_words)?]);
-    }
-    let mut bound = Vec::new();
-    let mut missing = None;
-    for resolved in address.to_socket_addrs().map_err(in_words)? {
-        match bind_one(resolved, reuse_port) {
-            Ok(socket) => bound.push(socket),
-            // `localhost` has an IPv6 address on machines without IPv6.
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => missing = Some(error),
-            Err(error) => return Err(in_words(error)),
-        }
-    }
-    match missing {
-        Some(error) if bound.is_empty() => Err(in_words(error)),
-        _ => Ok(bound),
-    }
-}
-
-fn bind_one(address: SocketAddr, reuse_port: bool) -> io::Result<Bound> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    // A restart need not wait for the connections of the last process.
-    socket.set_reuse_address(true)?;
-    if reuse_port {
-        socket.set_reuse_port(true)?;
-    }
-    if let SocketAddr::V6(v6) = address {
-        socket.set_only_v6(!v6.ip().is_unspecified())?;
-    }
-    socket.bind(&address.into())?;
-    Ok(Bound(socket))
-}
-
-impl Bound {
-    /// Lets clients come.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(super) fn listen(self) -> io::Result<std::net::TcpListener> {
-        self.0.listen(BACKLOG)?;
-        Ok(self.0.into())
-    }
+/// What the system says.
+pub(super) fn prepare(listener: std::net::TcpListener, options: SocketOptions) -> io::Result<TcpListener> {
+    options.apply(&listener)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// What the loops of one hub share.
@@ -115,9 +51,9 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// `limit` bounds the connections; zero: no limit.
-    pub(super) fn new(connections: Connections, limit: usize, metrics: Arc<Metrics>) -> Self {
-        let room = (limit > 0).then(|| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))));
+    /// `limit` bounds the connections; `None`: no limit.
+    pub(super) fn new(connections: Connections, limit: Option<usize>, metrics: Arc<Metrics>) -> Self {
+        let room = limit.map(|limit| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))));
         Self { connections: Arc::new(connections), room, metrics, tasks: TaskTracker::new() }
     }
 
@@ -127,22 +63,13 @@ impl Acceptor {
     }
 
     /// Accepts until the hub closes its listeners.
-    ///
-    /// # Errors
-    /// The listener cannot be used at all.
-    pub(super) async fn run(
-        self: Arc<Self>,
-        listener: std::net::TcpListener,
-        options: SocketOptions,
-    ) -> io::Result<()> {
-        options.apply(&listener)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
+    pub(super) async fn run(self: Arc<Self>, listener: TcpListener) {
         let mut phase = self.connections.phase();
         let mut trouble = Trouble::default();
+        let mut full = Seldom::default();
         loop {
             let next = async {
-                let permit = self.permit().await;
+                let permit = self.permit(&mut full).await;
                 (listener.accept().await, permit)
             };
             let (accepted, permit) = tokio::select! {
@@ -164,28 +91,36 @@ impl Acceptor {
                 }
             }
         }
-        self.take_queued(&listener.into_std()?);
-        Ok(())
+        // An error means that the listener is gone already, and its queue with it.
+        if let Ok(listener) = listener.into_std() {
+            self.take_queued(&listener);
+        }
     }
 
     /// Clients in the queue believe that they are connected: closing the listener would reset them (decision 26).
     fn take_queued(&self, listener: &std::net::TcpListener) {
         for _ in 0..BACKLOG {
             let Ok((stream, peer)) = listener.accept() else { return };
-            if stream.set_nonblocking(true).is_ok()
-                && let Ok(stream) = TcpStream::from_std(stream)
-            {
+            let usable = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = usable {
                 self.spawn(stream, peer, None);
             }
         }
     }
 
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    async fn permit(&self, full: &mut Seldom) -> Option<OwnedSemaphorePermit> {
+        let room = Arc::clone(self.room.as_ref()?);
+        if room.available_permits() == 0 && full.may_tell().is_some() {
+            let connections = self.tasks.len();
+            tracing::warn!(connections, "there are as many connections as there may be; others wait");
+        }
         // The semaphore is never closed.
-        Arc::clone(self.room.as_ref()?).acquire_owned().await.ok()
+        room.acquire_owned().await.ok()
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+        // A listener for both families sees IPv4 addresses in the disguise of IPv6.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let connections = Arc::clone(&self.connections);
         let open = OpenGuard::new(Arc::clone(&self.metrics));
         let mut phase = connections.phase();
@@ -219,8 +154,7 @@ impl Drop for OpenGuard {
 #[derive(Debug, Default)]
 struct Trouble {
     rest: Option<Duration>,
-    told: Option<Instant>,
-    untold: u64,
+    log: Seldom,
 }
 
 impl Trouble {
@@ -242,12 +176,8 @@ impl Trouble {
         if of_one_client {
             return None;
         }
-        if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
-            self.untold += 1;
-        } else {
-            let untold = std::mem::take(&mut self.untold);
+        if let Some(untold) = self.log.may_tell() {
             tracing::error!(%error, untold, "connections cannot be accepted; trying again");
-            self.told = Some(Instant::now());
         }
         let rest = self.rest.map_or(MIN_REST, |rest| (rest * 2).min(MAX_REST));
         self.rest = Some(rest);
@@ -255,46 +185,28 @@ impl Trouble {
     }
 }
 
+/// Tells the log of something, but not too often.
+#[derive(Debug, Default)]
+struct Seldom {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Seldom {
+    /// Whether to tell now; if so, how often it was not told since the last time.
+    fn may_tell(&mut self) -> Option<u64> {
+        if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_without_a_host_is_both_families_on_one_socket() {
-        let mut bound = bind(":0", false).expect("a free port");
-        assert_eq!(bound.len(), 1);
-        let listener = bound.remove(0).listen().expect("listening");
-        let port = listener.local_addr().expect("an address").port();
-        std::net::TcpStream::connect(("127.0.0.1", port)).expect("a connection by IPv4");
-    }
-
-    #[test]
-    fn nobody_is_listened_to_before_the_hub_is_ready_but_the_address_is_taken() {
-        let mut bound = bind("127.0.0.1:0", false).expect("a free port");
-        let socket = bound.remove(0);
-        let address = socket.0.local_addr().expect("an address").as_socket().expect("of the internet");
-        let refused = std::net::TcpStream::connect(address).expect_err("nobody listens");
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        let _listener = socket.listen().expect("listening");
-        std::net::TcpStream::connect(address).expect("a connection");
-        let error = bind(&address.to_string(), false).expect_err("taken").to_string();
-        assert!(error.contains(&address.to_string()), "{error}");
-    }
-
-    #[test]
-    fn two_processes_may_share_a_port_if_both_say_so() {
-        let first = bind("127.0.0.1:0", true).expect("a free port").remove(0).listen().expect("listening");
-        let address = first.local_addr().expect("an address").to_string();
-        bind(&address, true).expect("shared").remove(0).listen().expect("listening");
-        assert!(bind(&address, false).is_err());
-    }
-
-    #[test]
-    fn a_name_that_is_none_is_told() {
-        let error = bind("no-such-host.invalid:80", false).expect_err("no such name").to_string();
-        assert!(error.contains("no-such-host.invalid:80"), "{error}");
-        assert!(bind(":http", false).is_err());
-    }
 
     #[tokio::test(start_paused = true)]
     async fn the_loop_rests_longer_and_longer_and_forgets_it_afterwards() {
@@ -304,7 +216,7 @@ mod tests {
         let rests: Vec<_> = (0..7).filter_map(|_| trouble.met(&full)).collect();
         assert_eq!(rests[..3], [50, 100, 200].map(Duration::from_millis));
         assert_eq!(rests.last(), Some(&MAX_REST));
-        assert_eq!(trouble.untold, 6);
+        assert_eq!(trouble.log.untold, 6);
         trouble.is_over();
         assert_eq!(trouble.met(&full), Some(MIN_REST));
     }

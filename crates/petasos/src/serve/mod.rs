@@ -6,6 +6,7 @@
 
 mod activity;
 pub(crate) mod admin;
+mod bind;
 mod connection;
 mod drain;
 mod error;
@@ -26,7 +27,7 @@ mod tls;
 pub(crate) mod transport;
 mod wire;
 
-use std::{net::TcpListener, process::ExitCode, sync::Arc};
+use std::{net::TcpListener, process::ExitCode, sync::Arc, time::Duration};
 
 use listenfd::ListenFd;
 use petasos_hub::auth::Authenticator;
@@ -38,7 +39,7 @@ use self::{
     tls::Tls,
 };
 use crate::{
-    config::{self, Config, ConfigArgs},
+    config::{self, Config, ConfigArgs, LogFormat},
     telemetry,
 };
 
@@ -50,21 +51,46 @@ pub struct Args {
     pub config: ConfigArgs,
 }
 
+/// How long threads that wait for the disk may hold up the end of the process.
+const LAST_THREADS: Duration = Duration::from_secs(1);
+
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let ended = config::load(&args.config).map_err(ServeError::from).and_then(|config| {
-        telemetry::init(&config.log).map_err(ServeError::Configuration)?;
-        process::raise_open_files();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(run_process(config, args.config))
-    });
-    match ended {
+    let config = match load(&args.config) {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    let format = config.log.format;
+    match run_threads(config, args.config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("petasos: {error}");
+        Err(error) if format == LogFormat::Json => {
+            tracing::error!(%error, "cannot serve");
             error.exit_code()
         }
+        Err(error) => fail(&error),
     }
+}
+
+fn fail(error: &ServeError) -> ExitCode {
+    for line in error.to_string().lines() {
+        eprintln!("petasos: {line}");
+    }
+    error.exit_code()
+}
+
+/// Reads the configuration, and begins to log as it says.
+fn load(args: &ConfigArgs) -> Result<Config, ServeError> {
+    let config = config::load(args)?;
+    telemetry::init(&config.log).map_err(ServeError::Configuration)?;
+    Ok(config)
+}
+
+fn run_threads(config: Config, args: ConfigArgs) -> Result<(), ServeError> {
+    process::raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(Box::pin(run_process(config, args)));
+    runtime.shutdown_timeout(LAST_THREADS);
+    ended
 }
 
 /// The hub of a whole process: with signals, and on sockets of its own or of its service manager.
@@ -75,7 +101,7 @@ async fn run_process(config: Config, args: ConfigArgs) -> Result<(), ServeError>
     let mut public = inherited()?;
     if public.is_empty() {
         for listener in &config.listeners {
-            let bound = listener::bind(&listener.address, config.server.reuse_port)?;
+            let bound = bind::bind(&listener.address, config.server.reuse_port)?;
             public.extend(bound.into_iter().map(Public::Bound));
         }
     }

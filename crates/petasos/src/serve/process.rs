@@ -20,6 +20,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What `/proc` counts processor time in, on all architectures.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Files that are kept from connections, at most.
+const MAX_OWN_FILES: usize = 256;
+
 /// Registers the metrics of the process and what it was built from.
 pub(super) fn register(registry: &mut Registry) {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
@@ -43,6 +46,18 @@ pub(super) fn raise_open_files() {
             tracing::debug!(%error, "the limit on open files stays as it is");
         }
     }
+}
+
+/// How many connections leave the hub enough files of its own: for its store, its key sets, and the admin listener,
+/// which must answer probes however many clients there are. `None` where the system has no limit.
+pub(super) fn room_for_connections() -> Option<usize> {
+    let files = usize::try_from(getrlimit(Resource::Nofile).current?).ok()?;
+    Some(files - own_files(files))
+}
+
+/// An eighth of a small limit, and never more than what a hub with many key sets and readers of its store needs.
+fn own_files(limit: usize) -> usize {
+    (limit / 8).min(MAX_OWN_FILES)
 }
 
 /// Read at every scrape.
@@ -104,6 +119,13 @@ fn processor_seconds() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_never_take_all_files() {
+        for (limit, own) in [(0, 0), (64, 8), (1024, 128), (1 << 20, 256)] {
+            assert_eq!(own_files(limit), own);
+        }
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

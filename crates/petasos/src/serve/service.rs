@@ -71,7 +71,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     /// in the future, which may run whenever it likes.
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let publishes = request.method() == Method::POST;
-        let guard = self.activity.request_begins(publishes);
+        let mut guard = self.activity.request_begins(publishes);
         request.extensions_mut().insert(self.info.order.next_turn());
         request.extensions_mut().insert(self.info.clone());
         let answer = self.router.call(request);
@@ -85,6 +85,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             // GOAWAY for that, and hyper drops this field there.
             if publishes && *phase.borrow() != Phase::Serving {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if hyper::body::Body::size_hint(response.body()).exact().is_none() {
+                guard.streams();
             }
             Ok(response.map(|body| Tracked { body, _guard: guard }))
         })

@@ -3,7 +3,13 @@
 //! Concurrency: this task opens the log and then waits for the shutdown. Beside it run the accept loops (public and
 //! admin), the watcher of the certificate files and the one of SIGHUP; the last two end with this task.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use petasos_hub::{
     Hub,
@@ -23,9 +29,10 @@ use tokio::{
 use super::{
     ServeError,
     admin::{self, Admin},
+    bind::{self, Bound},
     connection::{Connections, TimeLimits},
     drain::{self, Phase, tell_manager},
-    listener::{self, Acceptor, Bound},
+    listener::{self, Acceptor},
     process,
     readiness::Readiness,
     reload::{self, IssuerSource},
@@ -94,7 +101,7 @@ pub(super) fn bind_admin(config: &Config) -> Result<Option<AdminSocket>, ServeEr
 
 /// Probes and scrapers need one address: the first that the name stands for.
 fn listen_on(address: &str) -> io::Result<std::net::TcpListener> {
-    let bound = listener::bind(address, false)?.into_iter().next();
+    let bound = bind::bind(address, false)?.into_iter().next();
     bound.ok_or_else(|| io::Error::other(format!("{address} stands for no address")))?.listen()
 }
 
@@ -144,11 +151,11 @@ async fn open_hub(config: &Config, metrics: &Arc<Metrics>, readiness: &Readiness
             Err(error) if error.is_retryable() => error.to_string(),
             Err(error) => return Err(error.into()),
         };
+        readiness.waits(format!("the log cannot be opened: {error}"));
         if told.as_ref().is_none_or(|(text, at)| *text != error || at.elapsed() >= TELL_EVERY) {
             tracing::error!(error, "the log cannot be opened; nobody is listened to; trying again");
             told = Some((error.clone(), Instant::now()));
         }
-        readiness.waits(format!("the log cannot be opened: {error}"));
         sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
@@ -189,7 +196,7 @@ impl Started<'_> {
             config: Arc::new(config.http.clone()),
         });
         let connections = Connections::new(app, tls.clone(), time_limits(config), follow);
-        let acceptor = Arc::new(Acceptor::new(connections, config.server.connections, metrics));
+        let acceptor = Arc::new(Acceptor::new(connections, connection_limit(config), metrics));
         let mut loops = JoinSet::new();
         let addresses = match listen(public, &acceptor, config, &mut loops) {
             Ok(addresses) => addresses,
@@ -223,7 +230,7 @@ fn listen(
     public: Vec<Public>,
     acceptor: &Arc<Acceptor>,
     config: &Config,
-    loops: &mut JoinSet<io::Result<()>>,
+    loops: &mut JoinSet<()>,
 ) -> io::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for socket in public {
@@ -232,7 +239,7 @@ fn listen(
             Public::Listening(listener) => listener,
         };
         addresses.push(listener.local_addr()?);
-        loops.spawn(Arc::clone(acceptor).run(listener, socket_options(config)));
+        loops.spawn(Arc::clone(acceptor).run(listener::prepare(listener, socket_options(config))?));
     }
     Ok(addresses)
 }
@@ -249,10 +256,17 @@ fn tell_started(hub: &Hub, config: &Config, addresses: &[SocketAddr]) {
     );
     if config.dev.is_some() {
         match start_text::text(config, addresses) {
-            Ok(text) => print!("{text}"),
+            // Nobody may be reading.
+            Ok(text) => drop(io::stdout().write_all(text.as_bytes())),
             Err(error) => tracing::warn!(%error, "no demo token"),
         }
     }
+}
+
+/// What the configuration allows, and no more than leaves the hub its own files.
+fn connection_limit(config: &Config) -> Option<usize> {
+    let configured = Some(config.server.connections).filter(|limit| *limit > 0);
+    configured.into_iter().chain(process::room_for_connections()).min()
 }
 
 fn socket_options(config: &Config) -> SocketOptions {
@@ -294,14 +308,14 @@ impl AdminServer {
         let (phase, follow) = drain::phases();
         let connections = Connections::new(admin::router(admin), None, time_limits(config), follow);
         // Its connections are not those that the metrics count.
-        let acceptor = Arc::new(Acceptor::new(connections, ADMIN_CONNECTIONS, Arc::default()));
+        let acceptor = Arc::new(Acceptor::new(connections, Some(ADMIN_CONNECTIONS), Arc::default()));
         let options = SocketOptions { send_buffer_bytes: 0, ..socket_options(config) };
         let accepting = tokio::spawn({
             let acceptor = Arc::clone(&acceptor);
             async move {
-                let listener = socket.listening().await;
-                if let Err(error) = acceptor.run(listener, options).await {
-                    tracing::error!(%error, "the admin listener has stopped");
+                match listener::prepare(socket.listening().await, options) {
+                    Ok(listener) => acceptor.run(listener).await,
+                    Err(error) => tracing::error!(%error, "the admin listener cannot be used"),
                 }
             }
         });

@@ -45,6 +45,15 @@ struct Http1 {
     activity: Arc<Activity>,
 }
 
+impl Http1 {
+    /// A peer that has said all it has to say still wants its answers, but hyper drops them when it learns of the end.
+    /// So hyper learns it later: when no answer is due, or at once where a message is unfinished, or where the answer is
+    /// a stream, which nobody is taken to read who has closed his side.
+    fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.framing.is_between_messages() { self.activity.poll_answered(cx) } else { Poll::Ready(()) }
+    }
+}
+
 #[derive(Debug)]
 enum End {
     /// Neither side has ended.
@@ -110,6 +119,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
             if could_fill && buffer.filled().len() == filled_before {
                 this.end = End::PeerEnded;
+                if let Some(http1) = &this.http1 {
+                    ready!(http1.poll_ended(cx));
+                }
+                return Poll::Ready(Ok(()));
             }
         } else {
             let count = this.before.len().min(buffer.remaining());

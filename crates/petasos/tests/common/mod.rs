@@ -2,7 +2,11 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of this.
 
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
 
 use petasos::config::{Config, Listener, LogConfig, LogFormat, ServerConfig, TransportConfig};
 use petasos_hub::{
@@ -10,8 +14,16 @@ use petasos_hub::{
     http::{HttpConfig, Origins},
     transport::{Retention, sqlite::SqliteConfig},
 };
-use petasos_testkit::{Request, TestHub, hub::default_auth, patiently, process};
+use petasos_testkit::{
+    Request, TestHub,
+    hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
+    patiently,
+    process::{self, ProcessOptions},
+};
 use tokio::sync::oneshot;
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_petasos");
 
 /// How long the streams of a test hub may take to end: short, because nobody waits for them.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -86,6 +98,37 @@ impl Engine {
     }
 }
 
+/// What the real program is started with to serve the store of this directory with the keys of the testkit. More
+/// variables may be added.
+pub(crate) fn process_options(directory: &Path) -> ProcessOptions {
+    let (address, admin) = (process::free_address(), process::free_address());
+    let store = directory.join("petasos.db");
+    let environment = [
+        ("PETASOS_LISTEN", address.to_string()),
+        ("PETASOS_ADMIN_ADDRESS", admin.to_string()),
+        ("PETASOS_TRANSPORT_URL", format!("sqlite://{}", process::text(&store))),
+        ("PETASOS_ISSUER", ISSUER.to_owned()),
+        ("PETASOS_PUBLISHER_JWT_KEY", PUBLISHER_SECRET.to_owned()),
+        ("PETASOS_SUBSCRIBER_JWT_KEY", SUBSCRIBER_SECRET.to_owned()),
+    ];
+    ProcessOptions {
+        program: PROGRAM.into(),
+        arguments: vec!["serve".to_owned()],
+        environment: environment.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        directory: directory.to_owned(),
+        address,
+        admin,
+    }
+}
+
+/// A number that a longer run than the usual one sets, such as the soak scripts.
+pub(crate) fn count_from_environment(variable: &str, default: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text:?}")),
+        Err(_) => default,
+    }
+}
+
 /// Origins, as the configuration takes them.
 pub(crate) fn origins(list: &[&str]) -> Origins {
     Origins::parse(list.iter().copied()).unwrap()
@@ -102,17 +145,11 @@ async fn start(config: Config, history: bool) -> TestHub {
         let served = petasos::serve::serve(config, vec![public], Some(admin), stop).await;
         served.map_err(|error| error.to_string())
     });
-    let ready = async {
-        // The admin listener answers before the log is open; only then is there somebody on the public port.
-        while Request::new(admin_address, "GET", "/mercure/health/ready").send().await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
     patiently("a ready hub", async {
         tokio::select! {
             biased;
             ended = &mut task => panic!("the hub did not start: {ended:?}"),
-            () = ready => {}
+            () = ready(admin_address) => {}
         }
     })
     .await;
@@ -120,6 +157,13 @@ async fn start(config: Config, history: bool) -> TestHub {
     match pinned {
         Some(resource) => hub.known_as(&resource),
         None => hub,
+    }
+}
+
+/// Returns when the hub says that it works. Nothing announces that, so it is asked.
+async fn ready(admin: SocketAddr) {
+    while Request::new(admin, "GET", "/mercure/health/ready").send().await.status != 200 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

@@ -28,15 +28,13 @@ async fn one_of_each(hub: &TestHub) -> Vec<(u16, Request)> {
     let no_scope = hub.subscriber().claim("sub", "none").mint();
     let post = |fields: &str| hub.post_form(fields.to_owned());
     let list = hub.get(SUBSCRIPTIONS).bearer(&reader);
-    // The tag follows the log, and the other requests publish: its request comes first.
-    let etag = list.clone().send().await.expect(200).required("etag").to_owned();
     vec![
-        (304, list.clone().header("If-None-Match", etag)),
         (200, hub.request("HEAD", &format!("{HUB_PATH}?match=a")).bearer(&reader)),
         (200, bare_get(hub).bearer(&hub.subscriber().claim("sub", "streaming").mint())),
         (200, post("topic=b")),
         (200, hub.get(METADATA)),
-        (200, list),
+        (200, list.clone()),
+        (304, list.header("If-None-Match", "*")),
         (400, hub.get(HUB_PATH).bearer(&reader)),
         (400, hub.get(&format!("{HUB_PATH}?match=a&Match=a")).bearer(&reader)),
         (400, post("topic=mercure")),

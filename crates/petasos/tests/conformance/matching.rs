@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use petasos_testkit::{
-    TestHub, Token,
+    EventStream, TestHub, Token,
     hub::{ISSUER, SUBSCRIBER_SECRET},
     keys::SigningKey,
     matching, matching_pattern,
@@ -17,22 +17,32 @@ use crate::{
     support::{nothing_more, timed},
 };
 
-/// Asserts that of these topics, published one after the other, exactly those reach the matchers whose entry is true.
+/// Asserts that of these topics, published one after the other, exactly those reach the matchers whose entry is true:
+/// live, and once more as a replay.
 async fn reaches(hub: &TestHub, matchers: Matchers, topics: &[(&str, bool)]) {
-    let mut stream = hub.subscribe(matchers.clone().or(matching("the end"))).await;
+    let expected: Vec<&str> = topics.iter().filter(|(_, hit)| *hit).map(|(name, _)| *name).collect();
+    let matchers = matchers.or(matching("the end"));
+    let start = hub.publish("the start", "the start").await;
+    let live = hub.subscribe(matchers.clone()).await;
     for (name, _) in topics {
         hub.publish(*name, name).await;
     }
     hub.publish("the end", "the end").await;
+    assert_eq!(until_the_end(live).await, expected, "live, of {matchers:?}");
+    if hub.has_history() {
+        let replay = hub.subscribe(matchers.clone()).after(&start).await;
+        assert_eq!(until_the_end(replay).await, expected, "replayed, of {matchers:?}");
+    }
+}
+
+async fn until_the_end(mut stream: EventStream) -> Vec<String> {
     let mut reached = Vec::new();
     loop {
         match stream.next_data().await {
-            data if data == "the end" => break,
+            data if data == "the end" => return reached,
             data => reached.push(data),
         }
     }
-    let expected: Vec<&str> = topics.iter().filter(|(_, hit)| *hit).map(|(name, _)| *name).collect();
-    assert_eq!(reached, expected, "of {matchers:?}");
 }
 
 pub(crate) async fn m01_exact_is_byte_for_byte(engine: Engine) {

@@ -243,7 +243,7 @@ pub(crate) async fn s13_a_stream_ends_at_a_random_part_of_write_timeout(engine: 
     let (first, last) = (ages[0], ages[ages.len() - 1]);
     assert!(first >= TIMEOUT.mul_f32(0.79), "a stream ended after {first:?}");
     assert!(last <= TIMEOUT + Duration::from_secs(1), "a stream ended after {last:?}");
-    assert!(last - first > TIMEOUT / 50, "20 streams all ended within {:?}", last - first);
+    assert!(last - first > TIMEOUT / 20, "20 streams all ended within {:?}", last - first);
 }
 
 pub(crate) async fn s13_a_write_timeout_of_zero_is_never(engine: Engine) {

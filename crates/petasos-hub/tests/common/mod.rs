@@ -1,0 +1,168 @@
+//! Hubs of the library, without HTTP: what the tests of this folder share.
+
+#![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of this.
+
+use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+
+use petasos_hub::{
+    Draft, Hub, HubConfig, PublishError, SubscribeRequest, Subscription, UpdateLimits,
+    auth::{AuthConfig, Authenticator},
+    topic::{Base, MatchType, Matcher},
+    transport::{
+        LocalTransport, Transport,
+        sqlite::{SqliteConfig, SqliteTransport},
+    },
+};
+use petasos_testkit::{
+    DETAIL_TYPE, Token,
+    contract::Log,
+    hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
+    keys::SigningKey,
+    model::Selector,
+    patiently,
+    process::scratch,
+    sse::{Event, Item, Parser},
+};
+use serde_json::{Value, json};
+
+/// The hub's URL in these tests.
+pub(crate) const HUB_URL: &str = "https://hub.example/.well-known/mercure";
+
+/// An empty log in memory.
+pub(crate) async fn local() -> (Log, ()) {
+    (Arc::new(LocalTransport::new()), ())
+}
+
+/// An empty store, and the directory that goes with it.
+pub(crate) async fn sqlite() -> (Log, tempfile::TempDir) {
+    let (transport, directory) = sqlite_transport().await;
+    (Arc::new(transport), directory)
+}
+
+/// As [`sqlite`], to be wrapped.
+pub(crate) async fn sqlite_transport() -> (SqliteTransport, tempfile::TempDir) {
+    let directory = scratch();
+    let transport =
+        SqliteTransport::open(SqliteConfig::new(directory.path().join("petasos.db"))).await.unwrap();
+    (transport, directory)
+}
+
+/// A hub with the keys of the testkit.
+#[derive(Clone)]
+pub(crate) struct LibraryHub {
+    pub(crate) hub: Hub,
+    pub(crate) auth: Arc<Authenticator>,
+    pub(crate) base: Base,
+}
+
+/// A subscriber that parses what comes.
+pub(crate) struct Reader {
+    subscription: Subscription,
+    parser: Parser,
+    waiting: VecDeque<Event>,
+}
+
+impl LibraryHub {
+    pub(crate) async fn start(log: Arc<dyn Transport>) -> Self {
+        Self::start_with(log, HubConfig::default()).await
+    }
+
+    pub(crate) async fn start_with(log: Arc<dyn Transport>, config: HubConfig) -> Self {
+        Self {
+            hub: Hub::builder(log).config(config).start().await.unwrap(),
+            auth: Arc::new(Authenticator::new(AuthConfig { anonymous: true, ..default_auth() }).unwrap()),
+            base: Base::parse(HUB_URL).unwrap(),
+        }
+    }
+
+    /// Publishes with a grant of everything.
+    pub(crate) async fn publish(&self, draft: Draft) -> Result<String, PublishError> {
+        let token =
+            Token::new(ISSUER, HUB_URL, &SigningKey::secret(PUBLISHER_SECRET)).may_publish(&["*"]).mint();
+        let grant = self.auth.publisher(Some(&token), HUB_URL, &self.base).await.unwrap();
+        let update = draft.validate(&self.base, &UpdateLimits::default()).unwrap();
+        patiently("the end of a publish", self.hub.publish(&grant, update)).await
+    }
+
+    /// Subscribes with a token that grants these selectors; without any, without a token.
+    pub(crate) async fn subscribe(
+        &self,
+        matchers: &[Selector],
+        grants: &[Selector],
+        cursor: Option<&str>,
+    ) -> Reader {
+        let token = subscriber_token(grants);
+        let grant = self.auth.subscriber(token.as_deref(), HUB_URL, &self.base).await.unwrap();
+        let matchers = matchers.iter().map(|selector| {
+            let match_type = MatchType::parse(selector.match_type()).unwrap();
+            Matcher::new(match_type, &selector.value(), &self.base).unwrap()
+        });
+        let request =
+            SubscribeRequest { matchers: matchers.collect(), cursor: cursor.map(str::to_owned), cut: None };
+        let subscription = patiently("a subscription", self.hub.subscribe(grant, request)).await.unwrap();
+        Reader { subscription, parser: Parser::default(), waiting: VecDeque::new() }
+    }
+
+    /// Ends everything.
+    pub(crate) async fn stop(self) {
+        self.hub.drain(std::time::Duration::ZERO).await;
+        self.hub.close().await;
+    }
+}
+
+fn subscriber_token(grants: &[Selector]) -> Option<String> {
+    if grants.is_empty() {
+        return None;
+    }
+    let topics: Vec<Value> = grants
+        .iter()
+        .map(|selector| json!({ "match": selector.value(), "match_type": selector.match_type() }))
+        .collect();
+    let detail = json!({ "type": DETAIL_TYPE, "actions": ["subscribe"], "topics": topics });
+    Some(Token::new(ISSUER, HUB_URL, &SigningKey::secret(SUBSCRIBER_SECRET)).detail(detail).mint())
+}
+
+/// A public update on these topics.
+pub(crate) fn draft(topics: &[&str], data: &str) -> Draft {
+    Draft {
+        topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
+        data: Some(data.to_owned()),
+        ..Draft::default()
+    }
+}
+
+impl Reader {
+    /// What was answered as `Mercure-Last-Event-ID`.
+    pub(crate) fn cursor(&self) -> Option<&str> {
+        self.subscription.cursor()
+    }
+
+    /// The next event.
+    pub(crate) async fn next(&mut self) -> Event {
+        patiently("an event", async {
+            loop {
+                if let Some(event) = self.waiting.pop_front() {
+                    return event;
+                }
+                let bytes = poll_fn(|context| self.subscription.poll_bytes(context)).await;
+                let bytes = bytes.expect("the stream ended where an event was expected");
+                for item in self.parser.feed(&bytes) {
+                    if let Item::Event(event) = item {
+                        self.waiting.push_back(event);
+                    }
+                }
+                assert!(self.parser.is_between_items(), "C03: these bytes end inside an event");
+            }
+        })
+        .await
+    }
+
+    /// The data of the next `count` events.
+    pub(crate) async fn next_data_of(&mut self, count: usize) -> Vec<String> {
+        let mut data = Vec::with_capacity(count);
+        for _ in 0..count {
+            data.push(self.next().await.data);
+        }
+        data
+    }
+}
