@@ -14,11 +14,12 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-# Naming the target keeps the flag away from what runs during the build (macros cannot be static).
+# Naming the target keeps the flags away from what runs during the build (macros cannot be static). A static binary does not
+# find the system call for random numbers by itself and would read /dev/urandom, so it is told.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(uname -m)-unknown-linux-gnu" \
-    && RUSTFLAGS="-C target-feature=+crt-static" \
+    && RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' \
        cargo build --locked --release --package petasos --bin petasos --target "$target" \
     && mkdir -p /image/data /image/etc/ssl/certs \
     && cp "target/$target/release/petasos" /image/petasos \

@@ -1,4 +1,7 @@
-//! `/healthz`: whether the hub works, in one word. Why it does not is said on the admin listener and in the log only.
+//! `/healthz`: whether the hub is alive, in one word. Why it is not is said on the admin listener and in the log only.
+//!
+//! Existing deployments ask it for liveness too, so that it must not fail for what a restart does not mend, such as a full
+//! disk. Whether updates can be stored now is a question for `/mercure/health/ready` of the admin listener.
 
 use std::sync::Arc;
 
@@ -18,7 +21,7 @@ pub(super) async fn health(
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return super::other_method(request.method(), "GET, HEAD, OPTIONS");
     }
-    let (status, word) = match shared.hub.health().ready {
+    let (status, word) = match shared.hub.health().live {
         Ok(()) => (StatusCode::OK, "ok\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable\n"),
     };

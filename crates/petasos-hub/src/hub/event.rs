@@ -27,6 +27,12 @@ impl Event {
         Self { position: stored.position, at_ms: stored.at_ms, update: stored.update, bytes }
     }
 
+    /// What it costs to have it wait for a subscriber: its bytes, and its topics, which it keeps in memory though they are
+    /// not sent. An update may have a megabyte of topics and no data.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.bytes.len() + (self.update.weight_bytes() - self.update.data().len())
+    }
+
     /// What keeping it costs: its encoded form, and the update that matchers look at.
     pub(super) fn memory_bytes(&self) -> usize {
         self.bytes.len() + self.update.weight_bytes() + self.update.id().len() + OVERHEAD_BYTES

@@ -109,6 +109,8 @@ pub(super) struct Fanout {
     index: MatcherIndex<usize>,
     /// The next events do not follow the last ones.
     gap: bool,
+    /// Streams are being ended: one that comes now ends too.
+    draining: bool,
     timers: BinaryHeap<Reverse<(Instant, Key, Timer)>>,
 }
 
@@ -128,6 +130,7 @@ impl Fanout {
             generation: 0,
             index: MatcherIndex::new(),
             gap: false,
+            draining: false,
             timers: BinaryHeap::new(),
         }
     }
@@ -154,9 +157,11 @@ impl Fanout {
                     }
                     received.drain(..).for_each(|command| self.handle(command));
                 }
-                Some(batch) = batches.recv() => match batch {
-                    Batch::Events(events) => self.round(events).await,
-                    Batch::Gap => self.overtaken(),
+                batch = batches.recv() => match batch {
+                    Some(Batch::Events(events)) => self.round(events).await,
+                    Some(Batch::Gap) => self.overtaken(),
+                    // Streams that nobody feeds any more must not look like quiet ones.
+                    None => break,
                 },
                 () = until(next_timer) => self.fire(Instant::now()),
                 _ = stalls.tick() => self.look_for_stalls(),
@@ -200,6 +205,9 @@ impl Fanout {
         }
         if entry.live {
             entry.matchers.iter().for_each(|matcher| self.index.insert(slot, matcher));
+        }
+        if self.draining {
+            entry.queue.end(EndReason::Shutdown);
         }
         self.subscribers.insert((self.generation, entry));
         Attached { key, head: self.head.clone() }
@@ -279,10 +287,28 @@ impl Fanout {
         for event in &events {
             metrics.publish_to_write_seconds.observe(now_ms.saturating_sub(event.at_ms) as f64 / 1_000.0);
         }
-        wait_for(pressing).await;
+        self.wait_for(pressing).await;
         self.shared.reached.send_replace(self.head.position);
         self.shared.lag.reached(self.head.position);
         metrics.fanout_lag_bytes.set(self.shared.lag.bytes() as i64);
+    }
+
+    /// Waits until queues that are over their bound have been taken from, or their readers were found too slow.
+    async fn wait_for(&self, pressing: Vec<Arc<Queue>>) {
+        if pressing.is_empty() {
+            return;
+        }
+        let since = Instant::now();
+        let live = || self.subscribers.iter().filter(|(_, (_, entry))| entry.live);
+        let behind = live().filter(|(_, (_, entry))| entry.queue.is_behind()).count();
+        // Where most are behind it is the hub or its machine that is slow, and no reader is to blame.
+        let alone = behind * 2 <= live().count();
+        for queue in pressing {
+            while queue.is_pressing(since, alone) {
+                queue.wake();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
     }
 
     /// Retention went past this node: nobody's stream is complete any more. They resume by cursor and are told (R04).
@@ -317,14 +343,19 @@ impl Fanout {
 
     fn look_for_stalls(&self) {
         let timeout = self.shared.config.dispatch_timeout;
-        if timeout.is_zero() {
-            return;
+        let mut waiting_bytes = 0;
+        for (_, (_, entry)) in &self.subscribers {
+            if !timeout.is_zero() {
+                entry.queue.end_if_stalled(timeout);
+            }
+            waiting_bytes += entry.queue.waiting_bytes();
         }
-        self.subscribers.iter().for_each(|(_, (_, entry))| entry.queue.end_if_stalled(timeout));
+        self.shared.metrics.backlog_bytes.set(i64::try_from(waiting_bytes).unwrap_or(i64::MAX));
     }
 
     /// Ends spread evenly, in random order, so that the clients do not come back in one wave.
     fn drain(&mut self, window: Duration) {
+        self.draining = true;
         let now = Instant::now();
         let mut random = rand::rng();
         for (slot, (generation, _)) in &self.subscribers {
@@ -334,13 +365,11 @@ impl Fanout {
     }
 }
 
-/// Waits until queues that are over their bound have been taken from, or their readers were found too slow.
-async fn wait_for(pressing: Vec<Arc<Queue>>) {
-    let since = Instant::now();
-    for queue in pressing {
-        while queue.is_pressing(since) {
-            queue.wake();
-            tokio::time::sleep(Duration::from_millis(1)).await;
+impl Drop for Fanout {
+    /// Whatever ends the thread: nobody would end the streams any more, or notice that they are silent.
+    fn drop(&mut self) {
+        for (_, (_, entry)) in &self.subscribers {
+            entry.queue.end(EndReason::Shutdown);
         }
     }
 }

@@ -15,6 +15,8 @@ mod replay;
 mod selector;
 mod stream;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
@@ -47,6 +49,12 @@ const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// How long closing waits for the last changes of presence to be stored.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A hundred years: longer than any process runs, and short enough to calculate with.
+const NEVER: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
+
+/// The shortest lease that can be renewed three times while it runs.
+const MIN_LEASE: Duration = Duration::from_millis(30);
 
 /// How a hub behaves. Every bound is here; the defaults are documented in `docs/configuration.md`.
 #[derive(Clone, Debug)]
@@ -150,7 +158,10 @@ impl HubBuilder {
     ///
     /// # Errors
     /// Where the log cannot be read, or no thread can be started.
-    pub async fn start(self) -> Result<Hub, TransportError> {
+    pub async fn start(mut self) -> Result<Hub, TransportError> {
+        self.config.heartbeat = self.config.heartbeat.min(NEVER);
+        self.config.write_timeout = self.config.write_timeout.min(NEVER);
+        self.config.lease = self.config.lease.clamp(MIN_LEASE, NEVER);
         let head = self.transport.head().await?;
         let shared = Arc::new(Shared {
             recent: Recent::new(head.position, self.config.recent_bytes),
@@ -289,6 +300,7 @@ impl Hub {
     /// Ends all streams cleanly, spread over `window`, and returns when they are gone. New subscriptions are refused;
     /// publishes that are under way are answered.
     pub async fn drain(&self, window: Duration) {
+        let window = window.min(NEVER);
         let inner = &self.inner;
         inner.stopping.cancel();
         // Fails only where the hub is closed already.
@@ -306,7 +318,7 @@ impl Hub {
         let inner = &self.inner;
         inner.stopping.cancel();
         if let Some(presence) = &inner.presence {
-            presence.flush(CLOSE_PATIENCE).await;
+            presence.finish(CLOSE_PATIENCE).await;
         }
         inner.closed.cancel();
         inner.transport.close().await;

@@ -15,7 +15,7 @@ use crate::{
     auth::SubscribeGrant,
     presence_event::{subscription_json, subscription_topic},
     topic::Matcher,
-    transport::{Append, AttemptId, NodeId, PresenceChange, SubscriptionRecord, Transport},
+    transport::{Append, AttemptId, NodeId, PresenceChange, SubscriptionRecord, Transport, TransportError},
     update::{HUB_EVENT_TYPE, random_id},
 };
 
@@ -34,7 +34,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// The end of the task that subscriptions hold.
 #[derive(Clone, Debug)]
 pub(super) struct Presence {
-    node: NodeId,
     mailbox: mpsc::UnboundedSender<Message>,
     room: Arc<Semaphore>,
 }
@@ -43,15 +42,15 @@ pub(super) struct Presence {
 enum Message {
     Begin {
         subscriber: Arc<str>,
-        records: Arc<[SubscriptionRecord]>,
+        records: Vec<SubscriptionRecord>,
         done: oneshot::Sender<()>,
         _room: OwnedSemaphorePermit,
     },
     End {
         subscriber: Arc<str>,
     },
-    /// Answered when everything before it is appended.
-    Flush {
+    /// Ends what is still announced. Answered when that and everything before it is appended.
+    Finish {
         done: oneshot::Sender<()>,
     },
 }
@@ -74,10 +73,16 @@ impl Presence {
     /// Starts the task.
     pub(super) fn start(transport: Arc<dyn Transport>, lease: Duration, stop: CancellationToken) -> Self {
         let (mailbox, messages) = mpsc::unbounded_channel();
-        let node = NodeId::random();
-        let task = Task { node, transport, lease, live: HashMap::new(), known: false };
+        let task = Task {
+            node: NodeId::random(),
+            transport,
+            lease,
+            live: HashMap::new(),
+            known: false,
+            lapsed: false,
+        };
         tokio::spawn(task.run(messages, stop));
-        Self { node, mailbox, room: Arc::new(Semaphore::new(BEGINNINGS)) }
+        Self { mailbox, room: Arc::new(Semaphore::new(BEGINNINGS)) }
     }
 
     /// Announces the subscriptions of a subscriber, and waits until they are in the log, or for as long as a client can be
@@ -89,10 +94,11 @@ impl Presence {
         matchers: &[Matcher],
         grant: &SubscribeGrant,
     ) -> Option<Announced> {
-        let records: Arc<[_]> = matchers
+        let records = matchers
             .iter()
             .map(|matcher| SubscriptionRecord {
-                node: self.node,
+                // The task knows which one this is now.
+                node: NodeId(0),
                 subscriber: Arc::clone(&subscriber),
                 match_type: matcher.match_type(),
                 match_value: matcher.value().into(),
@@ -112,11 +118,11 @@ impl Presence {
         Some(announced)
     }
 
-    /// Waits until every change so far is in the log, for at most `patience`.
-    pub(super) async fn flush(&self, patience: Duration) {
-        let (done, flushed) = oneshot::channel();
-        if self.mailbox.send(Message::Flush { done }).is_ok() {
-            let _ = tokio::time::timeout(patience, flushed).await;
+    /// Ends what is still announced, and waits until that is in the log, for at most `patience`.
+    pub(super) async fn finish(&self, patience: Duration) {
+        let (done, finished) = oneshot::channel();
+        if self.mailbox.send(Message::Finish { done }).is_ok() {
+            let _ = tokio::time::timeout(patience, finished).await;
         }
     }
 }
@@ -126,9 +132,11 @@ struct Task {
     transport: Arc<dyn Transport>,
     lease: Duration,
     /// What this node has announced and not ended.
-    live: HashMap<Arc<str>, Arc<[SubscriptionRecord]>>,
-    /// The lease was taken before.
+    live: HashMap<Arc<str>, Vec<SubscriptionRecord>>,
+    /// The lease of this node was taken before.
     known: bool,
+    /// What is live must be announced again.
+    lapsed: bool,
 }
 
 impl Task {
@@ -158,17 +166,22 @@ impl Task {
         let mut waiting = Vec::new();
         for message in messages {
             match message {
-                Message::Begin { subscriber, records, done, _room } => {
+                Message::Begin { subscriber, mut records, done, _room } => {
+                    records.iter_mut().for_each(|record| record.node = self.node);
                     changes.extend(records.iter().cloned().map(PresenceChange::Start));
                     self.live.insert(subscriber, records);
                     waiting.push((done, Some(_room)));
                 }
                 Message::End { subscriber } => {
                     if let Some(records) = self.live.remove(&subscriber) {
-                        changes.extend(records.iter().cloned().map(PresenceChange::End));
+                        changes.extend(records.into_iter().map(PresenceChange::End));
                     }
                 }
-                Message::Flush { done } => waiting.push((done, None)),
+                Message::Finish { done } => {
+                    let left = self.live.drain().flat_map(|(_, records)| records);
+                    changes.extend(left.map(PresenceChange::End));
+                    waiting.push((done, None));
+                }
             }
         }
         self.append(changes, stop).await;
@@ -203,22 +216,31 @@ impl Task {
         }
     }
 
-    /// Renews the lease, repairs what others ended while this node was paused, and ends what dead nodes left.
+    /// Renews the lease, and repairs what others ended, or are about to end, because it had run out.
+    async fn renew(&mut self, stop: &CancellationToken) -> Result<(), TransportError> {
+        let running = self.transport.renew(self.node, self.lease).await?;
+        if self.known && !running {
+            tracing::warn!("this node's lease had run out: its subscriptions are announced again");
+            // As another node: ends of the old one that are still on their way do not hit the new announcements.
+            self.node = NodeId::random();
+            self.live.values_mut().flatten().for_each(|record| record.node = self.node);
+            // Should the log fail now, nothing is announced before the next renewal.
+            (self.known, self.lapsed) = (false, true);
+            self.transport.renew(self.node, self.lease).await?;
+        }
+        self.known = true;
+        if std::mem::take(&mut self.lapsed) {
+            let changes = self.live.values().flatten().cloned().map(PresenceChange::Start).collect();
+            self.append(changes, stop).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps the lease, and ends what dead nodes left.
     async fn keep_house(&mut self, stop: &CancellationToken) {
-        match self.transport.renew(self.node, self.lease).await {
-            Ok(known) => {
-                if self.known && !known {
-                    tracing::warn!("this node's lease had run out: its subscriptions are announced again");
-                    let changes = self.live.values().flat_map(|records| records.iter().cloned());
-                    let changes = changes.map(PresenceChange::Start).collect();
-                    self.append(changes, stop).await;
-                }
-                self.known = true;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the lease of this node could not be renewed");
-                return;
-            }
+        if let Err(error) = self.renew(stop).await {
+            tracing::warn!(%error, "the lease of this node could not be renewed");
+            return;
         }
         loop {
             match self.transport.expired(GROUP).await {
@@ -254,4 +276,49 @@ fn entry(change: PresenceChange) -> Append {
         retry_ms: None,
     };
     Append { update: Arc::new(update), presence: Some(change) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        topic::MatchType,
+        transport::{LocalTransport, PresenceFilter},
+    };
+
+    #[tokio::test]
+    async fn e08_a_node_that_was_paused_for_longer_than_its_lease_announces_itself_again() {
+        let transport = Arc::new(LocalTransport::new());
+        let stop = CancellationToken::new();
+        let mut task = Task {
+            node: NodeId::random(),
+            transport: Arc::clone(&transport) as Arc<dyn Transport>,
+            lease: Duration::from_secs(60),
+            live: HashMap::new(),
+            known: false,
+            lapsed: false,
+        };
+        task.keep_house(&stop).await;
+        let record = SubscriptionRecord {
+            node: task.node,
+            subscriber: "urn:uuid:1".into(),
+            match_type: MatchType::Exact,
+            match_value: "a".into(),
+            payload: None,
+        };
+        task.live.insert("urn:uuid:1".into(), vec![record.clone()]);
+        task.append(vec![PresenceChange::Start(record)], &stop).await;
+        // It is paused, and another node is about to end what it had.
+        transport.renew(task.node, Duration::ZERO).await.expect("renew");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let expired = transport.expired(10).await.expect("expired");
+        assert_eq!(expired.len(), 1);
+        task.keep_house(&stop).await;
+        task.append(expired.into_iter().map(PresenceChange::End).collect(), &stop).await;
+        let listed = transport.presence(&PresenceFilter::default()).await.expect("list").subscriptions;
+        assert_eq!(listed.len(), 1, "a subscriber that is connected is not listed");
+        assert_eq!(listed[0].node, task.node);
+        task.keep_house(&stop).await;
+        assert_eq!(transport.expired(10).await.expect("expired"), []);
+    }
 }

@@ -84,6 +84,12 @@ impl Lag {
 /// A publish that has its place in the log's order and waits for its commit.
 pub struct Receipt {
     id: String,
+    /// `None` once it has come to its end.
+    under_way: Option<UnderWay>,
+}
+
+/// What a publish holds on to while it is under way.
+struct UnderWay {
     lag: Arc<Lag>,
     room: OwnedSemaphorePermit,
     append: BoxFuture<'static, Result<Option<Position>, TransportError>>,
@@ -102,8 +108,34 @@ impl Receipt {
     ///
     /// # Errors
     /// [`PublishError::Unavailable`] where it could not be stored.
-    pub async fn stored(self) -> Result<String, PublishError> {
-        let outcome = self.append.await;
+    pub async fn stored(mut self) -> Result<String, PublishError> {
+        if let Some(under_way) = &mut self.under_way {
+            let outcome = under_way.append.as_mut().await;
+            if let Some(under_way) = self.under_way.take() {
+                under_way.finish(outcome).map_err(PublishError::Unavailable)?;
+            }
+        }
+        Ok(std::mem::take(&mut self.id))
+    }
+}
+
+impl Drop for Receipt {
+    /// A publisher that left takes nothing back: the update is stored all the same, and keeps its room until the fan-out
+    /// has reached it. Else whoever publishes without waiting would fill the memory beyond its bound.
+    fn drop(&mut self) {
+        let Some(mut under_way) = self.under_way.take() else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let outcome = under_way.append.as_mut().await;
+                // Told to nobody, and counted.
+                let _ = under_way.finish(outcome);
+            });
+        }
+    }
+}
+
+impl UnderWay {
+    fn finish(self, outcome: Result<Option<Position>, TransportError>) -> Result<(), TransportError> {
         self.metrics.append_seconds.observe(self.since.elapsed().as_secs_f64());
         match outcome {
             Ok(position) => {
@@ -111,12 +143,12 @@ impl Receipt {
                 if let Some(position) = position {
                     self.lag.stored(position, self.room);
                 }
-                Ok(self.id)
+                Ok(())
             }
             Err(error) => {
                 self.metrics.updates_failed_total.inc();
                 self.metrics.transport_errors_total.inc();
-                Err(PublishError::Unavailable(error))
+                Err(error)
             }
         }
     }
@@ -151,14 +183,14 @@ impl Hub {
         let room = room.ok_or(PublishError::Stopping)?;
         let id = update.id().to_owned();
         let entry = Append { update: Arc::new(update), presence: None };
-        Ok(Receipt {
-            id,
+        let under_way = UnderWay {
             lag: Arc::clone(&inner.shared.lag),
             room,
             since: Instant::now(),
             append: inner.transport.append(AttemptId::new(), vec![entry]),
             metrics: Arc::clone(&inner.shared.metrics),
-        })
+        };
+        Ok(Receipt { id, under_way: Some(under_way) })
     }
 
     /// [`Self::enqueue`] and [`Receipt::stored`] in one.

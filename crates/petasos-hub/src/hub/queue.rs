@@ -19,6 +19,10 @@ use super::{EndReason, event::Event};
 /// reader and not against the hub: a socket that takes bytes comes back within the time the scheduler needs.
 const SCHEDULING_GRACE: Duration = Duration::from_millis(100);
 
+/// How long, all in all, fan-out waits for the socket of one reader that lags behind all others, before that reader's
+/// queue is empty again: a reader that takes a little every now and then would slow everybody down to its own pace.
+const RELUCTANCE: Duration = Duration::from_millis(500);
+
 /// However busy the machine is, fan-out does not wait longer than this for one connection to be scheduled.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,6 +46,12 @@ struct State {
     written_at: Instant,
     /// Since when the connection has not come back for more. `None` while it waits for us.
     handed_over: Option<Instant>,
+    /// Since when the time over the bound is still to be counted. `None` within the bound.
+    over_since: Option<Instant>,
+    /// How long the queue was over its bound since it was last empty, and for how much of that the connection had not
+    /// come back.
+    over: Duration,
+    absent: Duration,
 }
 
 /// What happens to events that the fan-out has for the subscriber.
@@ -62,7 +72,7 @@ pub(super) enum Pushed {
     First,
     /// Others wait already.
     More,
-    /// The queue is over its bound.
+    /// The queue is over its bound from now on.
     Full,
     /// The subscriber does not want it here.
     Unwanted,
@@ -87,6 +97,9 @@ impl Queue {
                 heartbeat_due: false,
                 written_at: Instant::now(),
                 handed_over: None,
+                over_since: None,
+                over: Duration::ZERO,
+                absent: Duration::ZERO,
             }),
             waker: AtomicWaker::new(),
             cut,
@@ -99,15 +112,17 @@ impl Queue {
         if state.mode == Mode::Replaying || state.end.is_some() {
             return Pushed::Unwanted;
         }
-        state.bytes += event.bytes.len();
+        let was_within = state.bytes <= self.bound_bytes;
+        state.bytes += event.waiting_bytes();
         state.events.push_back(Arc::clone(event));
-        if state.bytes > self.bound_bytes {
+        if was_within && state.bytes > self.bound_bytes {
             if state.mode == Mode::CatchingUp {
                 // The replay notices and reads on from the log.
                 state.mode = Mode::Replaying;
                 state.forget();
                 return Pushed::Unwanted;
             }
+            state.over_since = Some(Instant::now());
             return Pushed::Full;
         }
         if state.events.len() == 1 { Pushed::First } else { Pushed::More }
@@ -117,25 +132,47 @@ impl Queue {
         self.waker.wake();
     }
 
-    /// Whether the fan-out should wait for this queue. Ends it where the reader is too slow.
-    pub(super) fn is_pressing(&self, since: Instant) -> bool {
+    /// Whether the subscriber has much waiting.
+    pub(super) fn is_behind(&self) -> bool {
+        self.state.lock().bytes > self.bound_bytes / 2
+    }
+
+    /// How many bytes wait.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    /// Whether the fan-out should wait for this queue. Ends it where the reader is too slow: `alone` says whether most
+    /// others are not behind, so that it is this reader and not the machine.
+    pub(super) fn is_pressing(&self, since: Instant, alone: bool) -> bool {
         let mut state = self.state.lock();
         if state.end.is_some() || state.bytes <= self.bound_bytes {
             return false;
         }
         let absent = state.handed_over.is_some_and(|since| since.elapsed() > SCHEDULING_GRACE);
-        if absent || since.elapsed() > PATIENCE {
+        state.count_time_over();
+        let reluctant = alone && state.absent > RELUCTANCE && state.absent * 2 > state.over;
+        if absent || reluctant || since.elapsed() > PATIENCE {
             self.end_locked(&mut state, EndReason::SlowReader);
             return false;
         }
         true
     }
 
-    /// Ends the stream where its connection took bytes and has not come back for `timeout`.
+    /// Ends the stream where its connection took bytes and has not come back for `timeout`. A stream that has ended for
+    /// another reason is cut: its connection would never come back to see the end, and keep what waits for it for ever.
     pub(super) fn end_if_stalled(&self, timeout: Duration) {
         let mut state = self.state.lock();
-        if state.end.is_none() && state.handed_over.is_some_and(|since| since.elapsed() > timeout) {
+        if state.handed_over.is_none_or(|since| since.elapsed() <= timeout) {
+            return;
+        }
+        if state.end.is_none() {
             self.end_locked(&mut state, EndReason::SlowReader);
+        } else {
+            state.forget();
+            if let Some(cut) = &self.cut {
+                cut.notify_one();
+            }
         }
     }
 
@@ -202,6 +239,7 @@ impl Queue {
         // Registered first: whatever is pushed after the look below wakes.
         self.waker.register(cx.waker());
         let mut state = self.state.lock();
+        state.count_time_over();
         state.handed_over = None;
         match state.end {
             // What waits still belongs to the stream, except to a token that has run out.
@@ -214,6 +252,9 @@ impl Queue {
             None => {}
         }
         if live && let Some(bytes) = state.coalesce(limit_bytes) {
+            if state.bytes <= self.bound_bytes {
+                state.over_since = None;
+            }
             state.handed_over(Instant::now());
             return Taken::Bytes(bytes);
         }
@@ -242,16 +283,27 @@ impl State {
         self.handed_over = Some(now);
     }
 
+    /// Counts the time that has passed while the queue was over its bound.
+    fn count_time_over(&mut self) {
+        let Some(since) = self.over_since else { return };
+        let now = Instant::now();
+        self.over += now - since;
+        self.absent += self.handed_over.map_or(Duration::ZERO, |handed_over| now - handed_over.max(since));
+        self.over_since = Some(now);
+    }
+
     fn forget(&mut self) {
         self.events = VecDeque::new();
         self.bytes = 0;
+        self.over_since = None;
     }
 
     fn coalesce(&mut self, limit_bytes: usize) -> Option<Bytes> {
         let first = self.events.pop_front()?;
-        self.bytes -= first.bytes.len();
+        self.bytes -= first.waiting_bytes();
         // The usual case costs no copy.
         if self.events.is_empty() || first.bytes.len() >= limit_bytes {
+            self.note_if_empty();
             return Some(first.bytes.clone());
         }
         let mut out = BytesMut::with_capacity(limit_bytes.min(first.bytes.len() + self.bytes));
@@ -260,12 +312,71 @@ impl State {
             && out.len() + next.bytes.len() <= limit_bytes
         {
             out.extend_from_slice(&next.bytes);
-            self.bytes -= next.bytes.len();
+            self.bytes -= next.waiting_bytes();
             self.events.pop_front();
         }
-        if self.events.is_empty() && self.events.capacity() > 64 {
-            self.events = VecDeque::new();
-        }
+        self.note_if_empty();
         Some(out.freeze())
+    }
+
+    fn note_if_empty(&mut self) {
+        if self.events.is_empty() {
+            (self.over, self.absent) = (Duration::ZERO, Duration::ZERO);
+            if self.events.capacity() > 64 {
+                self.events = VecDeque::new();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Update,
+        hub::recent::Recent,
+        transport::{Position, StoredEvent},
+    };
+
+    /// An update with a megabyte of topics and no data.
+    fn event(position: u64) -> Arc<Event> {
+        let topics = (0..128).map(|_| "t".repeat(8_192)).collect();
+        let update = Update::from_stored("urn:x:1".into(), topics, String::new(), false, None, None);
+        Arc::new(Event::new(StoredEvent { position: Position(position), at_ms: 0, update: Arc::new(update) }))
+    }
+
+    #[test]
+    fn topics_count_too_where_memory_is_bounded() {
+        const THREE: usize = (3 << 20) + 2_000;
+        let queue = Queue::new(true, THREE, None);
+        let recent = Recent::new(Position(0), THREE);
+        let pushed: Vec<_> = (1..=4).map(|position| queue.push(&event(position))).collect();
+        assert_eq!(pushed, [Pushed::First, Pushed::More, Pushed::More, Pushed::Full]);
+        for position in 1..=8 {
+            recent.push(&[event(position)]);
+        }
+        assert!(recent.after(Position(4), Position(8), usize::MAX).is_none(), "more than its bound is kept");
+        assert!(recent.after(Position(5), Position(8), usize::MAX).is_some());
+        while let Taken::Bytes(_) = queue.take(1, true, &Context::from_waker(std::task::Waker::noop())) {}
+        assert_eq!(queue.waiting_bytes(), 0);
+    }
+
+    #[test]
+    fn a_connection_that_never_sees_the_end_of_its_stream_is_cut() {
+        for reason in [EndReason::WriteTimeout, EndReason::TokenExpired, EndReason::Shutdown] {
+            let cut = Arc::new(Notify::new());
+            let queue = Queue::new(true, 1 << 20, Some(Arc::clone(&cut)));
+            queue.push(&event(1));
+            let taken = queue.take(1, true, &Context::from_waker(std::task::Waker::noop()));
+            assert!(matches!(taken, Taken::Bytes(_)));
+            queue.push(&event(2));
+            queue.end(reason);
+            std::thread::sleep(Duration::from_millis(5));
+            queue.end_if_stalled(Duration::from_millis(1));
+            assert_eq!(queue.waiting_bytes(), 0, "{reason:?}");
+            assert_eq!(queue.end_reason(), Some(reason));
+            let told = futures_util::FutureExt::now_or_never(cut.notified());
+            assert!(told.is_some(), "{reason:?}");
+        }
     }
 }

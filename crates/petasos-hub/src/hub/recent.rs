@@ -56,7 +56,8 @@ impl Recent {
     }
 
     /// Events after one position and up to another, as many as a number of bytes allows, and how far they reach. `None`
-    /// where the first position lies before what is kept.
+    /// where the first position lies before what is kept, or before everything: what is kept of the whole log is for the
+    /// transport to say, whose retention may have discarded events that are still here.
     pub(super) fn after(
         &self,
         after: Position,
@@ -64,7 +65,7 @@ impl Recent {
         limit_bytes: usize,
     ) -> Option<(Vec<Arc<Event>>, Position)> {
         let ring = self.ring.read();
-        if after < ring.above {
+        if after < ring.above || after == Position::START {
             return None;
         }
         let start = ring.events.partition_point(|event| event.position <= after);

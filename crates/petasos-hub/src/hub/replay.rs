@@ -31,6 +31,9 @@ const PAGE: ReadLimit = ReadLimit { events: 1_000, bytes: 256 << 10 };
 /// What the first step reads: little, so that the first event is on its way at once.
 const FIRST_PAGE: ReadLimit = ReadLimit { events: 64, bytes: 32 << 10 };
 
+/// How many comparisons of a pattern with an event are made before others may use the processor: some milliseconds.
+const TURN_MATCHES: usize = 4_096;
+
 /// How long to wait before a log that cannot be read is asked again. The stream stays open meanwhile.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -44,7 +47,10 @@ pub(super) struct Replay {
     after: Position,
     /// The gap to read before the stream is live.
     gap_until: Option<Position>,
-    /// Nothing has been read yet: what is missing before the first event was said by the cursor (R04).
+    /// Nothing has been read yet, and the cursor that was answered says that something may be missing before the first
+    /// event (R04). A known cursor says that nothing is.
+    may_lack: bool,
+    /// Nothing has been read yet.
     first: bool,
 }
 
@@ -70,10 +76,11 @@ impl Replay {
         key: Key,
         selector: Selector,
         after: Position,
+        may_lack: bool,
     ) -> Box<Self> {
         inner.shared.metrics.replays_active.inc();
         let hint = selector.hint();
-        Box::new(Self { inner, queue, key, selector, hint, after, gap_until: None, first: true })
+        Box::new(Self { inner, queue, key, selector, hint, after, gap_until: None, may_lack, first: true })
     }
 
     /// Reads on until there is something for the reader.
@@ -91,7 +98,7 @@ impl Replay {
             };
             let nothing_left = page.next <= self.after;
             self.after = page.next;
-            let bytes = self.encode(&page.events);
+            let bytes = self.encode(&page.events).await;
             if self.gap_until.is_none() && (nothing_left || self.after >= *self.inner.shared.reached.borrow())
             {
                 match self.ask_for_live().await {
@@ -108,7 +115,7 @@ impl Replay {
     }
 
     async fn page(&mut self) -> Result<Page, EndReason> {
-        let first = std::mem::replace(&mut self.first, false);
+        let (first, may_lack) = (std::mem::take(&mut self.first), std::mem::take(&mut self.may_lack));
         // Beyond the gap the queue has the events: read here too, they would come twice.
         let until = self.gap_until.unwrap_or(Position(u64::MAX));
         if let Some((events, next)) = self.inner.shared.recent.after(self.after, until, STEP_BYTES) {
@@ -117,7 +124,7 @@ impl Replay {
         let limit = if first { FIRST_PAGE } else { PAGE };
         loop {
             match self.inner.transport.read(self.after, until, limit, &self.hint).await {
-                Ok(page) if page.truncated && !first => return Err(EndReason::Overtaken),
+                Ok(page) if page.truncated && !may_lack => return Err(EndReason::Overtaken),
                 Ok(page) => {
                     let events = page.events.into_iter().map(|event| Arc::new(Event::new(event))).collect();
                     return Ok(Page { events, next: page.next });
@@ -134,12 +141,18 @@ impl Replay {
         }
     }
 
-    fn encode(&self, events: &[Arc<Event>]) -> Option<Bytes> {
+    async fn encode(&self, events: &[Arc<Event>]) -> Option<Bytes> {
         let mut out = BytesMut::new();
         let mut count = 0;
-        for event in events.iter().filter(|event| self.selector.selects(event)) {
-            out.extend_from_slice(&event.bytes);
-            count += 1;
+        for (turn, events) in events.chunks(self.selector.events_per_turn(TURN_MATCHES)).enumerate() {
+            // A thousand patterns against a thousand events take seconds: others want the processor too.
+            if turn > 0 {
+                tokio::task::yield_now().await;
+            }
+            for event in events.iter().filter(|event| self.selector.selects(event)) {
+                out.extend_from_slice(&event.bytes);
+                count += 1;
+            }
         }
         let metrics = &self.inner.shared.metrics;
         metrics.replayed_events_total.inc_by(count);

@@ -50,6 +50,11 @@ impl Selector {
         })
     }
 
+    /// How many events it takes until about so many comparisons are made.
+    pub(super) fn events_per_turn(&self, comparisons: usize) -> usize {
+        comparisons / self.others.len().clamp(1, comparisons)
+    }
+
     /// What a read of the log may leave out.
     pub(super) fn hint(&self) -> ReadHint {
         if self.others.is_empty() {

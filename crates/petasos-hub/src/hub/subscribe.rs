@@ -9,7 +9,7 @@ use rand::Rng;
 use tokio::sync::oneshot;
 
 use super::{
-    EndReason, Hub, SubscribeError, SubscribeRequest, Subscription,
+    EndReason, Hub, Inner, SubscribeError, SubscribeRequest, Subscription,
     fanout::{Attached, Command, Entry},
     queue::Queue,
     replay::Replay,
@@ -64,14 +64,7 @@ impl Hub {
             from: Position::START,
             live,
         };
-        let (reply, replied) = oneshot::channel();
-        inner.entered();
-        let attached: Option<Attached> = match inner.commands.send(Command::Attach { entry, reply }) {
-            Ok(()) => replied.await.ok(),
-            Err(_) => None,
-        };
-        let Some(Attached { key, head }) = attached else {
-            inner.left();
+        let Some(Attached { key, head }) = Attaching::begin(inner, entry).attached().await else {
             return Err(SubscribeError::Stopping);
         };
         let (cursor, replay) = match start {
@@ -80,7 +73,9 @@ impl Hub {
             Start::LiveAfterNewest => (Some(head.id.unwrap_or_else(|| EARLIEST.to_owned())), None),
             Start::Replay { after, cursor } => {
                 let selector = Selector::new(&matchers, Arc::clone(&grant));
-                let replay = Replay::new(Arc::clone(inner), Arc::clone(&queue), key, selector, after);
+                let may_lack = cursor == EARLIEST;
+                let replay =
+                    Replay::new(Arc::clone(inner), Arc::clone(&queue), key, selector, after, may_lack);
                 (Some(cursor), Some(replay))
             }
         };
@@ -161,6 +156,46 @@ impl Hub {
             Some((now.checked_add(left)?, EndReason::TokenExpired))
         });
         by_timeout.into_iter().chain(by_token).min_by_key(|(at, _)| *at)
+    }
+}
+
+/// A subscriber on its way into the fan-out. A client may leave at any moment: until there is a [`Subscription`] to drop,
+/// dropping this takes the subscriber out again.
+struct Attaching<'a> {
+    inner: &'a Arc<Inner>,
+    replied: oneshot::Receiver<Attached>,
+    /// The subscription has taken over.
+    arrived: bool,
+}
+
+impl<'a> Attaching<'a> {
+    fn begin(inner: &'a Arc<Inner>, entry: Entry) -> Self {
+        let (reply, replied) = oneshot::channel();
+        inner.entered();
+        // Where nobody receives it, nobody replies.
+        let _ = inner.commands.send(Command::Attach { entry, reply });
+        Self { inner, replied, arrived: false }
+    }
+
+    /// `None` where the hub is closed.
+    async fn attached(mut self) -> Option<Attached> {
+        let attached = (&mut self.replied).await.ok()?;
+        self.arrived = true;
+        Some(attached)
+    }
+}
+
+impl Drop for Attaching<'_> {
+    fn drop(&mut self) {
+        if self.arrived {
+            return;
+        }
+        self.inner.left();
+        // From here on the fan-out sees that nobody waits; it may have replied before.
+        self.replied.close();
+        if let Ok(Attached { key, .. }) = self.replied.try_recv() {
+            let _ = self.inner.commands.send(Command::Detach { key });
+        }
     }
 }
 

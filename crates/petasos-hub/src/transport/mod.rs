@@ -82,7 +82,7 @@ pub struct StoredEvent {
 /// The newest event of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Its position; [`Position::START`] where nothing was ever stored.
+    /// Its position; where nothing was ever stored, one before that of the first event to come.
     pub position: Position,
     /// Its id; `None` where nothing was ever stored.
     pub id: Option<String>,
@@ -223,8 +223,9 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// The tail survives a loss of the engine: it waits and goes on from its last position, without gap or duplicate.
     fn tail(&self, after: Position) -> Box<dyn Tail>;
 
-    /// Says that `node` is alive for another `lease`, and returns whether it had been known until now. `false` means
-    /// that others may have ended its subscriptions: the caller announces them again (E08).
+    /// Says that `node` is alive for another `lease`, and returns whether its last one was still running. `false` means
+    /// that others may have ended its subscriptions, or be about to: the caller announces them again, under a new
+    /// [`NodeId`], so that ends that are still on their way do not hit them (E08).
     async fn renew(&self, node: NodeId, lease: std::time::Duration) -> Result<bool, TransportError>;
 
     /// The active subscriptions that pass `filter`, of all nodes, and the newest event at that very moment.

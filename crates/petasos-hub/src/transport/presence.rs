@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use super::Head;
 use crate::topic::MatchType;
 
-/// One running hub process. Random at each start: a restarted process is another node.
+/// One running hub process for as long as its lease runs. Random at each start: a restarted process is another node, and
+/// so is one that let its lease run out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u128);
 
@@ -42,7 +43,8 @@ pub struct SubscriptionRecord {
 pub enum PresenceChange {
     /// The subscription is active from this event on. Starting one that is there already replaces it.
     Start(SubscriptionRecord),
-    /// The subscription of this subscriber with this matcher has ended.
+    /// The subscription of this subscriber with this matcher has ended on this node. One that another node has started
+    /// since is another.
     End(SubscriptionRecord),
 }
 

@@ -45,7 +45,8 @@ pub(super) fn router(admin: Admin) -> Router {
         .route("/mercure/health/{name}/{probe}", get(named))
         .route(
             "/healthz",
-            get(|State(admin): State<Arc<Admin>>| async move { health(admin.readiness.ready()) }),
+            // Asked for liveness by existing deployments: see the one on the public listener.
+            get(|State(admin): State<Arc<Admin>>| async move { health(admin.readiness.live()) }),
         )
         .with_state(Arc::new(admin))
 }

@@ -118,6 +118,14 @@ impl Framing {
                 }
                 continue;
             }
+            // So is most of a head: targets and tokens are long, and only control characters matter in them.
+            if matches!(self.state, State::RequestLine | State::FieldValue(_, Value::Any)) {
+                let rest = &bytes[at..];
+                at += rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len());
+                if at == bytes.len() {
+                    break;
+                }
+            }
             match self.step(bytes[at]) {
                 Ok(next) => self.state = next,
                 Err(Broken) => {

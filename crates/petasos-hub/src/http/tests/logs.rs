@@ -1,8 +1,9 @@
 //! What the operator's log says of requests, and what it must not say.
 
 use std::{
+    cell::RefCell,
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
 };
 
 use axum::body::Body;
@@ -13,9 +14,21 @@ use super::common::{HUB, S, anonymous, get, post, post_with, request, secured, t
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
+thread_local! {
+    /// Where the lines of this thread go.
+    static CURRENT: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
+/// Writes to the log of the thread that logs.
+struct ToCurrent;
+
+impl Write for ToCurrent {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic while it was held").extend_from_slice(bytes);
+        CURRENT.with_borrow(|log| {
+            if let Some(log) = log {
+                log.0.lock().expect("no panic while it was held").extend_from_slice(bytes);
+            }
+        });
         Ok(bytes.len())
     }
 
@@ -26,20 +39,35 @@ impl Write for Log {
 
 impl Log {
     /// Of this thread, which in these tests is where the requests are answered.
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+    fn start() -> (Self, Logging) {
+        static INSTALLED: Once = Once::new();
+        // One for the whole process: whether a line is wanted is remembered across threads, so that subscribers that come
+        // and go with the tests of other threads would now and then switch it off.
+        INSTALLED.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(|| ToCurrent)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).expect("nobody else installs one");
+        });
         let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        CURRENT.set(Some(log.clone()));
+        (log, Logging)
     }
 
     fn lines(&self) -> Vec<String> {
         let bytes = self.0.lock().expect("no panic while it was held").clone();
         String::from_utf8(bytes).expect("text").lines().map(str::to_owned).collect()
+    }
+}
+
+/// Ends the logging of this thread.
+struct Logging;
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        CURRENT.set(None);
     }
 }
 

@@ -143,7 +143,8 @@ impl Transport for LocalTransport {
     }
 
     async fn renew(&self, node: NodeId, lease: Duration) -> Result<bool, TransportError> {
-        Ok(self.shared.log.lock().presence.renew(node, Instant::now() + lease))
+        let now = Instant::now();
+        Ok(self.shared.log.lock().presence.renew(node, now, now + lease))
     }
 
     async fn presence(&self, filter: &PresenceFilter) -> Result<PresenceSnapshot, TransportError> {

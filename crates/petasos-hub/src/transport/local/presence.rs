@@ -26,14 +26,16 @@ impl PresenceTable {
         self.subscriptions.insert(key(&record), record);
     }
 
-    /// Whether it was there.
+    /// Whether it was there, and of this node.
     pub(super) fn end(&mut self, record: &SubscriptionRecord) -> bool {
-        self.subscriptions.remove(&key(record)).is_some()
+        let key = key(record);
+        let is_there = self.subscriptions.get(&key).is_some_and(|known| known.node == record.node);
+        is_there && self.subscriptions.remove(&key).is_some()
     }
 
-    /// Whether the node had been known.
-    pub(super) fn renew(&mut self, node: NodeId, until: Instant) -> bool {
-        self.leases.insert(node, until).is_some()
+    /// Whether the node's lease was still running.
+    pub(super) fn renew(&mut self, node: NodeId, now: Instant, until: Instant) -> bool {
+        self.leases.insert(node, until).is_some_and(|until| until >= now)
     }
 
     pub(super) fn list(&self, filter: &PresenceFilter) -> Vec<SubscriptionRecord> {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     row::decode_topics,
+    schema::FIRST_POSITION,
     segment::{Entries, Filter, SEGMENT_POSITIONS, hash, offsets_in_block, segment_of},
 };
 use crate::transport::StoredEvent;
@@ -64,9 +65,10 @@ impl Index {
     pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
         let mut index = Self { takeovers: takeovers(conn)?, ..Self::default() };
         index.load_closed(conn)?;
-        if let Some((last, _)) = index.closed.last_key_value() {
-            index.covered = (last + 1) * SEGMENT_POSITIONS - 1;
-        }
+        // What lies below the store's own positions comes with its segments, complete. While it is being taken over its
+        // rows are there already, but not all of them: a segment made of those would hide the whole one.
+        let closed = index.closed.last_key_value().map_or(0, |(last, _)| (last + 1) * SEGMENT_POSITIONS - 1);
+        index.covered = closed.max(FIRST_POSITION - 1);
         Ok(index)
     }
 
@@ -133,12 +135,11 @@ impl Index {
             if self.closed.contains_key(segment) {
                 continue;
             }
-            let entries = match kind {
-                Kind::Ids => &open.ids,
-                Kind::Topics => &open.topics,
-            };
-            let positions: Vec<_> =
-                entries.offsets(hash).map(|offset| segment * SEGMENT_POSITIONS + u64::from(offset)).collect();
+            let positions: Vec<_> = open
+                .entries(kind)
+                .offsets(hash)
+                .map(|offset| segment * SEGMENT_POSITIONS + u64::from(offset))
+                .collect();
             if !positions.is_empty() {
                 found.push((*segment, Candidate::Positions(positions)));
             }
@@ -159,15 +160,43 @@ impl Index {
         self.closed.insert(closed.segment, Arc::clone(&closed.filters));
     }
 
-    /// Forgets segments that lie below the floor.
-    pub(super) fn forget_below(&mut self, floor: u64) {
-        let first = segment_of(floor + 1);
-        self.closed.retain(|segment, _| *segment >= first);
-        self.open.retain(|segment, _| *segment >= first);
+    /// Forgets segments that lie below the floor, which `conn` has read. A floor from before a take-over that is in the
+    /// index says nothing about it.
+    pub(super) fn forget_below(&mut self, conn: &Connection, floor: u64) -> rusqlite::Result<()> {
+        if takeovers(conn)? == self.takeovers {
+            let first = segment_of(floor + 1);
+            self.closed.retain(|segment, _| *segment >= first);
+            self.open.retain(|segment, _| *segment >= first);
+        }
+        Ok(())
     }
 }
 
 impl OpenSegment {
+    /// What the rows of a segment say.
+    fn read(conn: &Connection, segment: u64) -> rusqlite::Result<Self> {
+        let mut open = Self::default();
+        let mut statement =
+            conn.prepare_cached("SELECT position, id, topics FROM events WHERE position BETWEEN ?1 AND ?2")?;
+        let first = segment * SEGMENT_POSITIONS;
+        let last = first + (SEGMENT_POSITIONS - 1);
+        let mut rows = statement.query((first.cast_signed(), last.cast_signed()))?;
+        while let Some(row) = rows.next()? {
+            let position = row.get::<_, i64>(0)?.cast_unsigned();
+            let topics = decode_topics(row.get_ref(2)?.as_str()?).unwrap_or_default();
+            // The remainder of a division by the size of a segment fits.
+            open.add((position % SEGMENT_POSITIONS) as u16, row.get_ref(1)?.as_str()?, &topics);
+        }
+        Ok(open)
+    }
+
+    fn entries(&self, kind: Kind) -> &Entries {
+        match kind {
+            Kind::Ids => &self.ids,
+            Kind::Topics => &self.topics,
+        }
+    }
+
     pub(super) fn add(&mut self, offset: u16, id: &str, topics: &[String]) {
         self.ids.push(hash(id), offset);
         for topic in topics {
@@ -225,12 +254,11 @@ impl Candidate {
             .prepare_cached(&format!("SELECT {column} FROM segments WHERE segment = ?1"))?
             .query_row([segment.cast_signed()], |row| row.get(0))
             .optional()?;
-        // A segment that retention removed in the meantime holds nothing any more.
-        Ok(block
-            .map(|block| offsets_in_block(&block, hash))
-            .unwrap_or_default()
-            .into_iter()
-            .map(|offset| segment * SEGMENT_POSITIONS + u64::from(offset))
-            .collect())
+        let offsets = match block {
+            Some(block) => offsets_in_block(&block, hash),
+            // The segment was closed, or removed, while this read was under way: its rows are what the read sees.
+            None => OpenSegment::read(conn, segment)?.entries(kind).offsets(hash).collect(),
+        };
+        Ok(offsets.into_iter().map(|offset| segment * SEGMENT_POSITIONS + u64::from(offset)).collect())
     }
 }

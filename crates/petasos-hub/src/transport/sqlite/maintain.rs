@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use rusqlite::params;
 
-use super::{Store, error::translate, schema, segment::segment_of, state::LogState, task};
+use super::{Store, error::translate, schema, segment::segment_of, state::LogState, takeover, task};
 use crate::transport::TransportError;
 
 /// How often the task looks.
@@ -63,7 +63,7 @@ async fn round(store: &Arc<Store>, floors: &mut VecDeque<u64>) -> Result<(), Tra
 }
 
 /// Brings the index up to date and stores its complete segments.
-async fn close_segments(store: &Arc<Store>) -> Result<(), TransportError> {
+pub(super) async fn close_segments(store: &Arc<Store>) -> Result<(), TransportError> {
     let complete = store
         .readers
         .run(|conn, readers| {
@@ -106,15 +106,27 @@ async fn expire(store: &Arc<Store>) -> Result<(), TransportError> {
 }
 
 /// Removes rows up to `floor`, if this process holds the lease, and gives free pages back.
-async fn discard(store: &Arc<Store>, floor: u64) -> Result<(), TransportError> {
-    store.readers.index.lock().forget_below(floor);
-    let (rows, free) =
-        store.readers.run(move |conn, _| Ok((has_rows(conn, floor)?, free_pages(conn)?))).await?;
+///
+/// `floor` is one of a few seconds ago, and a take-over may have lowered the log's since, or be filling the rows below it:
+/// each step looks at the log again.
+pub(super) async fn discard(store: &Arc<Store>, floor: u64) -> Result<(), TransportError> {
+    let (rows, free) = store
+        .readers
+        .run(move |conn, readers| {
+            let floor = floor.min(LogState::load(conn)?.floor);
+            readers.index.lock().forget_below(conn, floor)?;
+            Ok((has_rows(conn, floor)?, free_pages(conn)?))
+        })
+        .await?;
     if !rows && free <= FREE_PAGES_KEPT || !lease(store).await? {
         return Ok(());
     }
     loop {
         let removed = task::write(&store.writer, move |group| {
+            if takeover::is_under_way(group)? {
+                return Ok(0);
+            }
+            let floor = floor.min(group.state.floor);
             let removed = group
                 .conn
                 .prepare_cached(
@@ -133,7 +145,14 @@ async fn discard(store: &Arc<Store>, floor: u64) -> Result<(), TransportError> {
             break;
         }
     }
-    while store.readers.run(|conn, _| Ok(free_pages(conn)?)).await? > FREE_PAGES_KEPT {
+    let mut free = u64::MAX;
+    loop {
+        let now = store.readers.run(|conn, _| Ok(free_pages(conn)?)).await?;
+        // A file that does not shrink (somebody has rebuilt it without the setting) must not keep the writer busy.
+        if now <= FREE_PAGES_KEPT || now >= free {
+            break;
+        }
+        free = now;
         task::write(&store.writer, |group| {
             // The pragma frees a page for every row that it is stepped through.
             let mut statement = group.conn.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
@@ -160,11 +179,14 @@ async fn lease(store: &Arc<Store>) -> Result<bool, TransportError> {
     // Zero is nobody's number.
     let own = store.instance;
     task::write(&store.writer, move |group| {
+        if takeover::is_under_way(group)? {
+            return Ok(false);
+        }
         let taken = group
             .conn
             .prepare_cached(
-                "UPDATE log_state SET maintainer = ?1, maintained_ms = ?2 WHERE (maintainer = ?1 OR maintained_ms < ?3)
-                 AND NOT EXISTS (SELECT 1 FROM takeovers WHERE NOT done AND lease_ms >= ?3)",
+                "UPDATE log_state SET maintainer = ?1, maintained_ms = ?2
+                 WHERE maintainer = ?1 OR maintained_ms < ?3",
             )?
             .execute(params![
                 own.cast_signed(),

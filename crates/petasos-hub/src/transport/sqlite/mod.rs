@@ -137,17 +137,6 @@ impl Store {
             Err(_) => Err(TransportError::unavailable("an older history is still being taken over")),
         }
     }
-
-    async fn page(
-        &self,
-        after: Position,
-        until: Position,
-        limit: ReadLimit,
-        hint: &ReadHint,
-    ) -> Result<Page, TransportError> {
-        let hint = hint.clone();
-        self.readers.run(move |conn, readers| readers.page(conn, after, until, limit, &hint)).await
-    }
 }
 
 #[async_trait::async_trait]
@@ -197,7 +186,8 @@ impl Transport for SqliteTransport {
         if after.0 < schema::FIRST_POSITION - 1 {
             self.store.wait_for_past().await?;
         }
-        self.store.page(after, until, limit, hint).await
+        let hint = hint.clone();
+        self.store.readers.run(move |conn, readers| readers.page(conn, after, until, limit, &hint)).await
     }
 
     fn tail(&self, after: Position) -> Box<dyn Tail> {
@@ -207,7 +197,8 @@ impl Transport for SqliteTransport {
     async fn renew(&self, node: NodeId, lease: Duration) -> Result<bool, TransportError> {
         let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         task::write(&self.store.writer, move |group| {
-            presence::renew(group.conn, node, group.now_ms.saturating_add(lease_ms))
+            let expires_ms = group.now_ms.saturating_add(lease_ms);
+            presence::renew(group.conn, node, group.now_ms, expires_ms)
         })
         .await
     }
@@ -275,5 +266,9 @@ impl Transport for SqliteTransport {
     }
 }
 
+#[cfg(test)]
+mod shared_tests;
+#[cfg(test)]
+mod takeover_tests;
 #[cfg(test)]
 mod tests;

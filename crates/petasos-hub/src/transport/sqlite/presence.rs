@@ -26,26 +26,31 @@ pub(super) fn start(conn: &Connection, record: &SubscriptionRecord) -> rusqlite:
     Ok(())
 }
 
-/// Whether it was there.
+/// Whether it was there, and of this node.
 pub(super) fn end(conn: &Connection, record: &SubscriptionRecord) -> rusqlite::Result<bool> {
     let removed = conn
         .prepare_cached(
-            "DELETE FROM subscriptions WHERE match_type = ?1 AND match_value = ?2 AND subscriber = ?3",
+            "DELETE FROM subscriptions
+             WHERE match_type = ?1 AND match_value = ?2 AND subscriber = ?3 AND node = ?4",
         )?
-        .execute(params![record.match_type.as_str(), &*record.match_value, &*record.subscriber])?;
+        .execute(params![
+            record.match_type.as_str(),
+            &*record.match_value,
+            &*record.subscriber,
+            record.node.0.to_be_bytes()
+        ])?;
     Ok(removed > 0)
 }
 
-/// Whether the node had been known.
-pub(super) fn renew(conn: &Connection, node: NodeId, expires_ms: u64) -> rusqlite::Result<bool> {
+/// Whether the node's lease was still running.
+pub(super) fn renew(conn: &Connection, node: NodeId, now_ms: u64, expires_ms: u64) -> rusqlite::Result<bool> {
+    // A row whose time is up is no lease: it stays until others have ended all that the node left.
     let known = conn
-        .prepare_cached("UPDATE nodes SET expires_ms = ?2 WHERE node = ?1")?
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM nodes WHERE node = ?1 AND expires_ms >= ?2)")?
+        .query_row(params![node.0.to_be_bytes(), now_ms.cast_signed()], |row| row.get(0))?;
+    conn.prepare_cached("INSERT OR REPLACE INTO nodes (node, expires_ms) VALUES (?1, ?2)")?
         .execute(params![node.0.to_be_bytes(), expires_ms.cast_signed()])?;
-    if known == 0 {
-        conn.prepare_cached("INSERT INTO nodes (node, expires_ms) VALUES (?1, ?2)")?
-            .execute(params![node.0.to_be_bytes(), expires_ms.cast_signed()])?;
-    }
-    Ok(known > 0)
+    Ok(known)
 }
 
 /// The active subscriptions that pass, in the order of match type, value and subscriber.

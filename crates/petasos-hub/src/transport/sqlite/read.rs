@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 use super::{
     error::translate,
     index::{Index, Kind},
-    row, schema,
+    row,
+    schema::{self, FIRST_POSITION},
     segment::hash,
     state::LogState,
 };
@@ -27,7 +28,7 @@ const HINT_TOPICS: usize = 64;
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     retention: Retention,
     pub(super) index: Mutex<Index>,
 }
@@ -44,7 +45,7 @@ impl Readers {
         Ok(Self {
             path,
             idle: Mutex::new(vec![conn]),
-            permits: Semaphore::new(CONNECTIONS),
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
             retention,
             index: Mutex::new(index),
         })
@@ -55,11 +56,15 @@ impl Readers {
         self: &Arc<Self>,
         work: impl FnOnce(&Transaction<'_>, &Self) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, TransportError> {
-        let _permit = self.permits.acquire().await.map_err(|_| TransportError::closed())?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| TransportError::closed())?;
         let readers = Arc::clone(self);
-        tokio::task::spawn_blocking(move || readers.run_blocking(work)).await.map_err(|error| {
-            TransportError::unavailable(format!("a read of the store was aborted: {error}"))
-        })?
+        tokio::task::spawn_blocking(move || {
+            // Goes with the read: one that nobody waits for any more still uses a thread and a connection.
+            let _permit = permit;
+            readers.run_blocking(work)
+        })
+        .await
+        .map_err(|error| TransportError::unavailable(format!("a read of the store was aborted: {error}")))?
     }
 
     fn run_blocking<T>(
@@ -75,7 +80,9 @@ impl Readers {
             conn.transaction().map_err(ReadError::Engine).and_then(|transaction| work(&transaction, self));
         match outcome {
             Ok(value) => {
-                self.idle.lock().push(conn);
+                if !self.permits.is_closed() {
+                    self.idle.lock().push(conn);
+                }
                 Ok(value)
             }
             // The connection is not used again: whatever is wrong with it ends here.
@@ -138,7 +145,7 @@ impl Readers {
             return Ok(page);
         }
         let complete = if hint.exact_topics.is_empty() || hint.exact_topics.len() > HINT_TOPICS {
-            self.scan(conn, from, until, limit, &mut page)?
+            scan(conn, from, until, limit, self.oldest_ms(), &mut page)?
         } else {
             self.pick(conn, from, until, limit, &hint.exact_topics, &mut page)?
         };
@@ -150,34 +157,30 @@ impl Readers {
         Ok(page)
     }
 
-    /// Everything between two positions. Returns whether it reached the end.
-    fn scan(
+    /// What a live tail has not seen yet, whatever its age. Retention may have discarded it in the commit that brought it:
+    /// then its rows stay a while, and are read all the same.
+    pub(super) fn follow(
         &self,
         conn: &Connection,
-        after: u64,
-        until: u64,
+        after: Position,
         limit: ReadLimit,
-        page: &mut Page,
-    ) -> Result<bool, ReadError> {
-        let oldest_ms = self.oldest_ms();
-        let mut statement = conn.prepare_cached(&format!(
-            "SELECT {} FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position",
-            row::COLUMNS
-        ))?;
-        let mut rows = statement.query((after.cast_signed(), until.cast_signed()))?;
-        let mut bytes = 0;
-        while let Some(row) = rows.next()? {
-            if page.events.len() >= limit.events || bytes >= limit.bytes {
-                return Ok(false);
-            }
-            let event = row::decode(row).map_err(ReadError::Event)?;
-            if event.at_ms < oldest_ms {
-                continue;
-            }
-            bytes += event.update.weight_bytes();
-            page.events.push(event);
+    ) -> Result<Page, ReadError> {
+        let state = LogState::load(conn)?;
+        let mut page = Page { events: Vec::new(), next: after, truncated: false };
+        // Below the store's own positions there may be rows that are not part of the log yet.
+        let from = if after.0 < FIRST_POSITION - 1 { after.0.max(state.floor) } else { after.0 };
+        if from >= state.head() {
+            return Ok(page);
         }
-        Ok(true)
+        let complete = scan(conn, from, state.head(), limit, 0, &mut page)?;
+        // Own positions are consecutive, and rows are removed oldest first.
+        let first = page.events.first().map_or(state.head() + 1, |event| event.position.0);
+        page.truncated = first > from + 1 && from >= FIRST_POSITION - 1;
+        page.next = match page.events.last() {
+            Some(last) if !complete => last.position,
+            _ => Position(state.head()),
+        };
+        Ok(page)
     }
 
     /// Only events with one of `topics`, through the index. Returns whether it reached the end.
@@ -211,7 +214,7 @@ impl Readers {
             positions.sort_unstable();
             positions.dedup();
             for position in positions.into_iter().filter(|position| *position > after && *position <= until) {
-                if page.events.len() >= limit.events || bytes >= limit.bytes {
+                if !page.events.is_empty() && (page.events.len() >= limit.events || bytes >= limit.bytes) {
                     return Ok(false);
                 }
                 let mut rows = statement.query([position.cast_signed()])?;
@@ -240,6 +243,35 @@ impl Readers {
         index.catch_up(conn)?;
         Ok(index.candidates(kind, hash, from, until))
     }
+}
+
+/// Everything between two positions that is not older than `oldest_ms`. Returns whether it reached the end.
+fn scan(
+    conn: &Connection,
+    after: u64,
+    until: u64,
+    limit: ReadLimit,
+    oldest_ms: u64,
+    page: &mut Page,
+) -> Result<bool, ReadError> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {} FROM events WHERE position > ?1 AND position <= ?2 ORDER BY position",
+        row::COLUMNS
+    ))?;
+    let mut rows = statement.query((after.cast_signed(), until.cast_signed()))?;
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        if !page.events.is_empty() && (page.events.len() >= limit.events || bytes >= limit.bytes) {
+            return Ok(false);
+        }
+        let event = row::decode(row).map_err(ReadError::Event)?;
+        if event.at_ms < oldest_ms {
+            continue;
+        }
+        bytes += event.update.weight_bytes();
+        page.events.push(event);
+    }
+    Ok(true)
 }
 
 /// The newest event of the log.

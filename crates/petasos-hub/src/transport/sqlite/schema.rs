@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{
     config::{SqliteConfig, Sync},
@@ -41,7 +41,7 @@ pub(super) fn open_writer(config: &SqliteConfig) -> Result<Connection, Transport
     conn.busy_handler(Some(wait_for_lock)).map_err(fail)?;
     // Only takes effect while the file is still empty: freed pages can then be given back to the file system.
     conn.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fail)?;
-    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
+    let mode = set_journal_mode(&conn).map_err(fail)?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(TransportError::new(
             ErrorKind::Invalid,
@@ -72,6 +72,22 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, TransportError> {
     conn.busy_handler(Some(wait_for_lock)).map_err(fail)?;
     conn.pragma_update(None, "query_only", true).map_err(fail)?;
     Ok(conn)
+}
+
+/// Turns the write-ahead log on, and returns the mode that it is in. SQLite does not ask the handler of busy locks here:
+/// where two processes create the store at once, one would be refused.
+fn set_journal_mode(conn: &Connection) -> rusqlite::Result<String> {
+    let mut tries = 0;
+    loop {
+        match conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && wait_for_lock(tries) =>
+            {
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// SQLite's own handler sleeps ever longer and starves the second of two busy writers; short sleeps share the lock.

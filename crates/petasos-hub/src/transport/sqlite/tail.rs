@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 
 use super::Store;
-use crate::transport::{ErrorKind, Position, ReadHint, ReadLimit, StoredEvent, Tail, TransportError};
+use crate::transport::{ErrorKind, Position, ReadLimit, StoredEvent, Tail, TransportError};
 
 /// How often a tail looks even if nobody called it: the net below a bell that was missed.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(1);
@@ -99,8 +99,9 @@ impl Tail for SqliteTail {
                 return Ok(events);
             }
             if self.look {
+                let after = self.after;
                 let page =
-                    self.store.page(self.after, Position(u64::MAX), BATCH, &ReadHint::default()).await?;
+                    self.store.readers.run(move |conn, readers| readers.follow(conn, after, BATCH)).await?;
                 // Cleared only after the read, so that a dropped future looks again.
                 self.look = !page.events.is_empty();
                 if page.truncated {

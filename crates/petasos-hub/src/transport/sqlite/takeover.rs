@@ -18,6 +18,7 @@ use super::{
     schema::FIRST_POSITION,
     segment::{SEGMENT_POSITIONS, segment_of},
     task,
+    writer::Group,
 };
 use crate::{
     Update,
@@ -31,8 +32,9 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait after an error of the disk.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Events written in one transaction.
+/// Events written in one transaction, whichever comes first: a few pieces are in memory at a time.
 const PIECE_EVENTS: usize = 1_000;
+const PIECE_BYTES: usize = 1 << 20;
 
 /// How long the lease of the process that takes over lasts; renewed with every piece.
 const LEASE_MS: u64 = 10_000;
@@ -42,7 +44,7 @@ const LEASE_MS: u64 = 10_000;
 pub(super) enum Progress {
     /// It is under way, or about to be: readers of the past wait.
     Running,
-    /// The old process still holds its lock: readers get what is there.
+    /// The old process still holds its lock, or the file cannot be read now: readers get what is there.
     Locked,
     /// There is nothing to take over (any more).
     Done,
@@ -78,6 +80,8 @@ async fn run(store: Arc<Store>, source: BoltSource, progress: watch::Sender<Prog
             Ok(Outcome::Elsewhere) => {}
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 pause = RETRY_INTERVAL;
+                // It may never be readable (its permissions, say): nobody's stream waits for that.
+                progress.send_replace(Progress::Locked);
                 tracing::warn!(%error, file = %source.path.display(), "the history cannot be taken over; it is tried again");
             }
             Err(error) => {
@@ -124,13 +128,27 @@ async fn attempt(
         Err(BoltError::Empty) => return Ok(Outcome::Done),
         Err(error) => return Err(translate(&error)),
     };
-    if !claim(store, &source.path).await? {
-        return Ok(Outcome::Elsewhere);
+    match claim(store, &source.path).await? {
+        Claim::Taken => {}
+        Claim::Elsewhere => return Ok(Outcome::Elsewhere),
+        Claim::NoRoom => {
+            return Err(TransportError::new(
+                ErrorKind::Invalid,
+                "the history of another file was taken over into this store before",
+            ));
+        }
     }
     progress.send_replace(Progress::Running);
     let taken = stage(store, source, file).await?;
-    finish(store, &source.path, taken).await?;
-    Ok(Outcome::Done)
+    finish(store, &source.path, taken).await
+}
+
+/// Whether rows below the floor are being written by somebody. They are nobody else's to remove.
+pub(super) fn is_under_way(group: &Group<'_>) -> rusqlite::Result<bool> {
+    group
+        .conn
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM takeovers WHERE NOT done AND lease_ms >= ?1)")?
+        .query_row([group.now_ms.cast_signed()], |row| row.get(0))
 }
 
 async fn is_done(store: &Arc<Store>, path: &std::path::Path) -> Result<bool, TransportError> {
@@ -146,10 +164,33 @@ async fn is_done(store: &Arc<Store>, path: &std::path::Path) -> Result<bool, Tra
         .await
 }
 
+/// How asking for the lease went.
+enum Claim {
+    Taken,
+    /// Another process has it.
+    Elsewhere,
+    /// The positions below the store's own belong to the history of another file.
+    NoRoom,
+}
+
 /// Takes the lease, and removes what an attempt that did not come to its end left behind.
-async fn claim(store: &Arc<Store>, path: &std::path::Path) -> Result<bool, TransportError> {
+async fn claim(store: &Arc<Store>, path: &std::path::Path) -> Result<Claim, TransportError> {
     let (path, instance) = (path.display().to_string(), store.instance);
     task::write(&store.writer, move |group| {
+        // Two files would be given the same positions: one at a time. Another process may just have finished this one.
+        let elsewhere: bool = group
+            .conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM takeovers
+                 WHERE CASE WHEN done THEN path = ?1 ELSE lease_ms >= ?2 AND instance <> ?3 END)",
+            )?
+            .query_row(params![path, group.now_ms.cast_signed(), instance.cast_signed()], |row| row.get(0))?;
+        if elsewhere {
+            return Ok(Claim::Elsewhere);
+        }
+        if group.state.floor < FIRST_POSITION - 1 {
+            return Ok(Claim::NoRoom);
+        }
         let claimed = group
             .conn
             .prepare_cached(
@@ -163,14 +204,14 @@ async fn claim(store: &Arc<Store>, path: &std::path::Path) -> Result<bool, Trans
                 (group.now_ms + LEASE_MS).cast_signed(),
                 group.now_ms.cast_signed()
             ])?;
-        if claimed > 0 && group.state.floor >= FIRST_POSITION - 1 {
+        if claimed > 0 {
             group.conn.execute("DELETE FROM events WHERE position < ?1", [FIRST_POSITION.cast_signed()])?;
             group.conn.execute(
                 "DELETE FROM segments WHERE segment < ?1",
                 [segment_of(FIRST_POSITION).cast_signed()],
             )?;
         }
-        Ok(claimed > 0)
+        Ok(if claimed > 0 { Claim::Taken } else { Claim::Elsewhere })
     })
     .await
 }
@@ -207,13 +248,14 @@ async fn stage(store: &Arc<Store>, source: &BoltSource, file: BoltFile) -> Resul
                 StoredEvent { position, at_ms, update: Arc::new(update) }
             })
             .collect();
+        let is_first = events.first().is_some_and(|event| event.position.0 == first);
         let closed = index.add(&events);
-        write_piece(store, &source.path, events, closed).await?;
+        write_piece(store, &source.path, events, closed, is_first).await?;
     }
     let unreadable = reader
         .await
         .map_err(|error| TransportError::unavailable(format!("reading was aborted: {error}")))??;
-    write_piece(store, &source.path, Vec::new(), index.finish()).await?;
+    write_piece(store, &source.path, Vec::new(), index.finish(), staged.events == 0).await?;
     staged.floor = start.unwrap_or(FIRST_POSITION).saturating_sub(1);
     staged.unreadable = unreadable;
     Ok(staged)
@@ -235,11 +277,15 @@ fn read(
     let total = file.stats(bucket).map_err(|error| translate(&error))?.updates;
     let room = if wanted == 0 { total } else { total.min(wanted) };
     let mut unreadable = 0;
-    let mut events = Vec::with_capacity(PIECE_EVENTS);
+    let mut events = Vec::new();
+    let mut bytes = 0;
     for (number, update) in (0..).zip(file.timed_updates(bucket).map_err(|error| translate(&error))?) {
         match update {
             _ if number < total - room => {}
-            Ok(read) => events.push((read.update, read.at_ms.unwrap_or_default())),
+            Ok(read) => {
+                bytes += read.update.weight_bytes();
+                events.push((read.update, read.at_ms.unwrap_or_default()));
+            }
             Err(BoltError::Io { action, source }) => {
                 return Err(translate(&BoltError::Io { action, source }));
             }
@@ -248,10 +294,11 @@ fn read(
                 tracing::warn!(%error, "a part of the history to take over cannot be read; the rest is taken");
             }
         }
-        if events.len() == PIECE_EVENTS
-            && hand.blocking_send(Piece { room, events: std::mem::take(&mut events) }).is_err()
-        {
-            return Ok(unreadable);
+        if events.len() >= PIECE_EVENTS || bytes >= PIECE_BYTES {
+            bytes = 0;
+            if hand.blocking_send(Piece { room, events: std::mem::take(&mut events) }).is_err() {
+                return Ok(unreadable);
+            }
         }
     }
     if !events.is_empty() {
@@ -266,15 +313,24 @@ async fn write_piece(
     path: &std::path::Path,
     events: Vec<StoredEvent>,
     closed: Vec<ClosedSegment>,
+    is_first: bool,
 ) -> Result<(), TransportError> {
     let (path, instance) = (path.display().to_string(), store.instance);
     let ours = task::write(&store.writer, move |group| {
         let ours = group
             .conn
             .prepare_cached(
-                "UPDATE takeovers SET lease_ms = ?3 WHERE path = ?1 AND instance = ?2 AND NOT done",
+                "UPDATE takeovers SET lease_ms = ?3
+                 WHERE path = ?1 AND instance = ?2 AND NOT done AND (?4 OR lease_ms >= ?5)",
             )?
-            .execute(params![path, instance.cast_signed(), (group.now_ms + LEASE_MS).cast_signed()])?;
+            .execute(params![
+                path,
+                instance.cast_signed(),
+                (group.now_ms + LEASE_MS).cast_signed(),
+                // Counting a large file may outlast the lease. Nothing is lost by it before something is written.
+                is_first,
+                group.now_ms.cast_signed()
+            ])?;
         if ours > 0 {
             for event in &events {
                 row::insert(group.conn, event.position, event.at_ms, &event.update)?;
@@ -290,13 +346,17 @@ async fn write_piece(
         Ok(())
     } else {
         Err(TransportError::unavailable(
-            "another process has taken the take-over from this one, which was stalled",
+            "the take-over was stalled for so long that another process may have begun it anew",
         ))
     }
 }
 
 /// Makes everything visible in one commit.
-async fn finish(store: &Arc<Store>, path: &std::path::Path, staged: Staged) -> Result<(), TransportError> {
+async fn finish(
+    store: &Arc<Store>,
+    path: &std::path::Path,
+    staged: Staged,
+) -> Result<Outcome, TransportError> {
     let name = path.display().to_string();
     let instance = store.instance;
     let Staged { floor, events, bytes, newest_id, unreadable } = staged;
@@ -304,12 +364,16 @@ async fn finish(store: &Arc<Store>, path: &std::path::Path, staged: Staged) -> R
         let ours = group
             .conn
             .prepare_cached(
-                "UPDATE takeovers SET done = TRUE WHERE path = ?1 AND instance = ?2 AND NOT done",
+                "UPDATE takeovers SET done = TRUE
+                 WHERE path = ?1 AND instance = ?2 AND NOT done AND lease_ms >= ?3",
             )?
-            .execute(params![name, instance.cast_signed()])?;
+            .execute(params![name, instance.cast_signed(), group.now_ms.cast_signed()])?;
+        if ours == 0 {
+            return Ok(None);
+        }
         // Where retention has discarded events of the store's own already, everything older is beyond it too.
-        if ours == 0 || group.state.floor >= FIRST_POSITION {
-            return Ok(0);
+        if group.state.floor >= FIRST_POSITION {
+            return Ok(Some(0));
         }
         let before = group.state.events;
         group.state.floor = floor;
@@ -321,9 +385,10 @@ async fn finish(store: &Arc<Store>, path: &std::path::Path, staged: Staged) -> R
         group.state.retain(group.conn, group.retention, None)?;
         group.state.store(group.conn)?;
         group.conn.execute("UPDATE log_state SET takeovers = takeovers + 1", [])?;
-        Ok(group.state.events.saturating_sub(before))
+        Ok(Some(group.state.events.saturating_sub(before)))
     })
     .await?;
+    let Some(kept) = kept else { return Ok(Outcome::Elsewhere) };
     store.readers.run(|conn, readers| Ok(readers.index.lock().catch_up(conn)?)).await?;
     tracing::info!(
         file = %path.display(),
@@ -332,7 +397,7 @@ async fn finish(store: &Arc<Store>, path: &std::path::Path, staged: Staged) -> R
         unreadable,
         "the history of the Bolt file was taken over; the file is not changed"
     );
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// Builds the segments of the index while events pass.

@@ -1,22 +1,22 @@
 use super::*;
 use crate::{Update, transport::ErrorKind};
 
-fn entry(id: &str, topic: &str) -> Append {
+pub(super) fn entry(id: &str, topic: &str) -> Append {
     let update =
         Update::from_stored(id.into(), vec![topic.into()], format!("data of {id}"), false, None, Some(7));
     Append { update: Arc::new(update), presence: None }
 }
 
-async fn open(config: &SqliteConfig) -> SqliteTransport {
+pub(super) async fn open(config: &SqliteConfig) -> SqliteTransport {
     SqliteTransport::open(config.clone()).await.expect("the store opens")
 }
 
-async fn append(transport: &SqliteTransport, id: &str, topic: &str) -> Position {
+pub(super) async fn append(transport: &SqliteTransport, id: &str, topic: &str) -> Position {
     let outcome = transport.append(AttemptId::new(), vec![entry(id, topic)]).await.expect("append");
     outcome.expect("an event was stored")
 }
 
-async fn ids(transport: &SqliteTransport, hint: &ReadHint) -> Vec<String> {
+pub(super) async fn ids(transport: &SqliteTransport, hint: &ReadHint) -> Vec<String> {
     let page = transport
         .read(Position::START, Position(u64::MAX), ReadLimit { events: 100_000, bytes: 1 << 30 }, hint)
         .await

@@ -131,7 +131,7 @@ impl Writer {
             status: Mutex::new(Status { failure: None, busy_since: None, closed: false }),
         });
         let mut worker = Worker {
-            conn,
+            conn: Some(conn),
             path: config.path.clone(),
             config,
             shared: Arc::clone(&shared),
@@ -191,7 +191,8 @@ impl Writer {
 }
 
 struct Worker<F> {
-    conn: Connection,
+    /// `None` after one had to be given up.
+    conn: Option<Connection>,
     path: PathBuf,
     config: SqliteConfig,
     shared: Arc<Shared>,
@@ -279,20 +280,27 @@ impl<F: FnMut(Vec<StoredEvent>)> Worker<F> {
     }
 
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
-        let outcome = self.transact(jobs);
-        if outcome.is_err() && !self.conn.is_autocommit() {
-            // The transaction could not even be rolled back: start over with a new connection.
-            match schema::open_writer(&self.config) {
-                Ok(conn) => self.conn = conn,
-                Err(error) => tracing::error!(%error, "the store could not be opened again"),
-            }
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => schema::open_writer(&self.config).map_err(|error| {
+                rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
+                    Some(error.to_string()),
+                )
+            })?,
+        };
+        let outcome = self.transact(&mut conn, jobs);
+        // Where the transaction could not even be rolled back, the connection is closed, which lets go of the write lock,
+        // and the next commit opens another.
+        if outcome.is_ok() || conn.is_autocommit() {
+            self.conn = Some(conn);
         }
         outcome
     }
 
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+    fn transact(&mut self, conn: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
         // Dropping the transaction rolls it back.
-        let transaction = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut group = Group {
             state: LogState::load(&transaction)?,
             conn: &transaction,
