@@ -7,14 +7,19 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod answer;
+pub mod balancer;
 pub mod connection;
 pub mod contract;
 pub mod faulty;
+pub mod follower;
 pub mod form;
 pub mod hub;
 pub mod jwks;
 pub mod keys;
+pub mod ledger;
+pub mod load;
 pub mod model;
+pub mod percentile;
 pub mod process;
 pub mod publish;
 pub mod request;
@@ -23,6 +28,7 @@ pub mod stream;
 pub mod subscribe;
 mod time;
 pub mod token;
+pub mod volume;
 
 pub use answer::{Answer, Challenge};
 pub use connection::{Chunk, Connection, End};

@@ -22,7 +22,7 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// Opens the log. It must exist: looking at a history never makes one.
+    /// Opens the log, damaged or not. It must exist: looking at a history never makes one.
     pub(super) async fn open(&self) -> Result<Arc<dyn Transport>, Failure> {
         let config = self.locate()?;
         if !config.path.exists() {
@@ -31,17 +31,12 @@ impl StoreArgs {
                 config.path.display()
             )));
         }
-        self.open_at(config).await
+        Ok(Arc::new(SqliteTransport::open_even_damaged(config).await?))
     }
 
     /// Opens the log, and makes it where there is none yet.
     pub(super) async fn open_or_create(&self) -> Result<Arc<dyn Transport>, Failure> {
-        let config = self.locate()?;
-        self.open_at(config).await
-    }
-
-    async fn open_at(&self, config: SqliteConfig) -> Result<Arc<dyn Transport>, Failure> {
-        Ok(Arc::new(SqliteTransport::open(config).await?))
+        Ok(Arc::new(SqliteTransport::open(self.locate()?).await?))
     }
 
     fn locate(&self) -> Result<SqliteConfig, Failure> {

@@ -70,11 +70,23 @@ impl SqliteTransport {
     /// [`ErrorKind::Invalid`](super::ErrorKind::Invalid) where the location cannot hold a store (network file system, foreign file, newer schema),
     /// [`ErrorKind::Corrupt`](super::ErrorKind::Corrupt) where it is damaged, [`ErrorKind::Unavailable`](super::ErrorKind::Unavailable) where trying again may help.
     pub async fn open(config: SqliteConfig) -> Result<Self, TransportError> {
+        Self::open_as(config, false).await
+    }
+
+    /// Opens a store to look after it, even where events are damaged, so that what is sound can be read.
+    ///
+    /// # Errors
+    /// As [`Self::open`], except for damage that leaves something readable.
+    pub async fn open_even_damaged(config: SqliteConfig) -> Result<Self, TransportError> {
+        Self::open_as(config, true).await
+    }
+
+    async fn open_as(config: SqliteConfig, even_damaged: bool) -> Result<Self, TransportError> {
         let (progress, takeover) = watch::channel(Progress::Running);
         let store =
-            tokio::task::spawn_blocking(move || Store::open(config, takeover)).await.map_err(|error| {
-                TransportError::unavailable(format!("opening the store was aborted: {error}"))
-            })??;
+            tokio::task::spawn_blocking(move || Store::open(config, takeover, even_damaged)).await.map_err(
+                |error| TransportError::unavailable(format!("opening the store was aborted: {error}")),
+            )??;
         let store = Arc::new(store);
         tokio::spawn(maintain::run(Arc::clone(&store)));
         takeover::start(&store, progress);
@@ -83,16 +95,21 @@ impl SqliteTransport {
 }
 
 impl Store {
-    fn open(config: SqliteConfig, takeover: watch::Receiver<Progress>) -> Result<Self, TransportError> {
+    fn open(
+        config: SqliteConfig,
+        takeover: watch::Receiver<Progress>,
+        even_damaged: bool,
+    ) -> Result<Self, TransportError> {
         let path = config.path.clone();
         let conn = schema::open_writer(&config)?;
+        // Before anything is written: a store that is refused stays as it is.
+        let readers = Arc::new(Readers::open(path.clone(), config.retention, even_damaged)?);
         let instance = conn
             .query_row("UPDATE log_state SET instances = instances + 1 RETURNING instances", [], |row| {
                 row.get::<_, i64>(0)
             })
             .map_err(|error| error::translate(&error, "cannot write to the store", &path))?
             .cast_unsigned();
-        let readers = Arc::new(Readers::open(path.clone(), config.retention)?);
         let bell = Bell::open(&path, instance).map_err(|error| {
             TransportError::unavailable(format!(
                 "cannot open {}-bell beside the store: {error}",

@@ -1,21 +1,26 @@
 //! The read path: a few connections, used from blocking threads, each call one short transaction. A long transaction
 //! would keep the write-ahead log from being reset, so that long reads are many pages.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::Semaphore;
 
 use super::{
-    error::translate,
+    error::{DAMAGE_ADVICE, translate},
     index::{Index, Kind},
     row,
     schema::{self, FIRST_POSITION},
     segment::hash,
     state::LogState,
 };
-use crate::transport::{Head, Page, Position, ReadHint, ReadLimit, Retention, TransportError, now_ms};
+use crate::transport::{
+    ErrorKind, Head, Page, Position, ReadHint, ReadLimit, Retention, TransportError, now_ms,
+};
 
 /// Reads that run at once; more wait.
 const CONNECTIONS: usize = 4;
@@ -34,14 +39,18 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Opens the first connection and loads the index up to the head.
-    pub(super) fn open(path: PathBuf, retention: Retention) -> Result<Self, TransportError> {
+    /// Opens the first connection and loads the index up to the head. `even_damaged` opens a store whose events cannot
+    /// all be read: what can be is read then, and the index meets the damage when it is asked.
+    pub(super) fn open(
+        path: PathBuf,
+        retention: Retention,
+        even_damaged: bool,
+    ) -> Result<Self, TransportError> {
         let conn = schema::open_reader(&path)?;
-        let fail = |error: rusqlite::Error| translate(&error, "cannot read the store", &path);
-        let mut index = Index::load(&conn).map_err(fail)?;
-        index.catch_up(&conn).map_err(fail)?;
-        // Nothing is served from a store whose newest event is damaged.
-        newest_is_readable(&conn, &path)?;
+        let index = match load_index(&conn, &path) {
+            Err(error) if even_damaged && error.kind() == ErrorKind::Corrupt => Index::default(),
+            loaded => loaded?,
+        };
         Ok(Self {
             path,
             idle: Mutex::new(vec![conn]),
@@ -218,8 +227,13 @@ impl Readers {
                     return Ok(false);
                 }
                 let mut rows = statement.query([position.cast_signed()])?;
-                let Some(row) = rows.next()? else { continue };
-                let event = row::decode(row).map_err(ReadError::Event)?;
+                let event = match rows.next()?.map(row::decode) {
+                    None => continue,
+                    Some(Ok(event)) => event,
+                    // As in a scan.
+                    Some(Err(_)) if !page.events.is_empty() => return Ok(false),
+                    Some(Err(error)) => return Err(ReadError::Event(error)),
+                };
                 let wanted = event.update.topics().iter().any(|topic| topics.contains(topic));
                 if wanted && event.at_ms >= oldest_ms {
                     bytes += event.update.weight_bytes();
@@ -260,18 +274,29 @@ fn scan(
     ))?;
     let mut rows = statement.query((after.cast_signed(), until.cast_signed()))?;
     let mut bytes = 0;
-    while let Some(row) = rows.next()? {
-        if !page.events.is_empty() && (page.events.len() >= limit.events || bytes >= limit.bytes) {
-            return Ok(false);
-        }
-        let event = row::decode(row).map_err(ReadError::Event)?;
+    loop {
+        let event = match rows.next() {
+            Ok(None) => return Ok(true),
+            Ok(Some(_))
+                if !page.events.is_empty() && (page.events.len() >= limit.events || bytes >= limit.bytes) =>
+            {
+                return Ok(false);
+            }
+            Ok(Some(row)) => row::decode(row).map_err(ReadError::Event),
+            Err(error) => Err(error.into()),
+        };
+        let event = match event {
+            Ok(event) => event,
+            // What comes before a damage is given out; the next read meets it again.
+            Err(_) if !page.events.is_empty() => return Ok(false),
+            Err(error) => return Err(error),
+        };
         if event.at_ms < oldest_ms {
             continue;
         }
         bytes += event.update.weight_bytes();
         page.events.push(event);
     }
-    Ok(true)
 }
 
 /// The newest event of the log.
@@ -280,14 +305,29 @@ pub(super) fn head(conn: &Connection) -> Result<Head, ReadError> {
     Ok(Head { position: Position(state.head()), id: state.newest_id })
 }
 
-fn newest_is_readable(conn: &Connection, path: &std::path::Path) -> Result<(), TransportError> {
+fn load_index(conn: &Connection, path: &Path) -> Result<Index, TransportError> {
+    let fail = |error: rusqlite::Error| translate(&error, "cannot read the store", path);
+    let mut index = Index::load(conn).map_err(fail)?;
+    index.catch_up(conn).map_err(fail)?;
+    // Nothing is served from a store whose newest event is damaged.
+    newest_is_readable(conn, path)?;
+    Ok(index)
+}
+
+fn newest_is_readable(conn: &Connection, path: &Path) -> Result<(), TransportError> {
     let fail = |error: rusqlite::Error| translate(&error, "cannot read the store", path);
     let mut statement = conn
         .prepare(&format!("SELECT {} FROM events ORDER BY position DESC LIMIT 1", row::COLUMNS))
         .map_err(fail)?;
     let mut rows = statement.query([]).map_err(fail)?;
     match rows.next().map_err(fail)? {
-        Some(newest) => row::decode(newest).map(|_| ()),
+        Some(newest) => match row::decode(newest) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(TransportError::new(
+                error.kind(),
+                format!("cannot serve the store {}: {error}: {DAMAGE_ADVICE}", path.display()),
+            )),
+        },
         None => Ok(()),
     }
 }
