@@ -115,8 +115,8 @@ struct Inner {
     stopping: CancellationToken,
     /// New publishes are refused, and the tasks stop.
     closed: CancellationToken,
-    /// The fan-out thread is running.
-    alive: Arc<AtomicBool>,
+    /// Cancelled when the fan-out thread has ended, however it ended.
+    fanout_ended: CancellationToken,
     streams: watch::Sender<usize>,
 }
 
@@ -172,11 +172,11 @@ impl HubBuilder {
         });
         let (commands, received) = mpsc::unbounded_channel();
         let closed = CancellationToken::new();
-        let alive = Arc::new(AtomicBool::new(true));
+        let fanout_ended = CancellationToken::new();
         let tail = self.transport.tail(head.position);
         let fanout = Fanout::new(Arc::clone(&shared), head).run(tail, received, closed.clone());
         let runtime = tokio::runtime::Handle::current();
-        let running = Running(Arc::clone(&alive));
+        let running = fanout_ended.clone().drop_guard();
         std::thread::Builder::new()
             .name("petasos-fanout".into())
             .spawn(move || {
@@ -199,19 +199,10 @@ impl HubBuilder {
                 unready: AtomicBool::new(false),
                 stopping: CancellationToken::new(),
                 closed,
-                alive,
+                fanout_ended,
                 streams: watch::Sender::new(0),
             }),
         })
-    }
-}
-
-/// Notes the end of the fan-out thread, however it ends.
-struct Running(Arc<AtomicBool>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -285,7 +276,7 @@ impl Hub {
         let mut health = self.inner.transport.health();
         if self.inner.unready.load(Ordering::Acquire) || self.inner.stopping.is_cancelled() {
             health.ready = Err("the hub is stopping".into());
-        } else if !self.inner.alive.load(Ordering::Acquire) {
+        } else if self.inner.fanout_ended.is_cancelled() {
             health.ready = Err("the fan-out has stopped".into());
             health.live = Err("the fan-out has stopped: see the log for its panic, and restart".into());
         }
@@ -321,6 +312,8 @@ impl Hub {
             presence.finish(CLOSE_PATIENCE).await;
         }
         inner.closed.cancel();
+        // The thread runs on the caller's runtime, which may be gone once this has returned.
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, inner.fanout_ended.cancelled()).await;
         inner.transport.close().await;
     }
 }

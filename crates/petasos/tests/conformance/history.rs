@@ -4,6 +4,7 @@ use petasos::config::TransportConfig;
 use petasos_testkit::{
     HUB_PATH, Protocol, TestHub, form, matching, matching_pattern, process::scratch, topic,
 };
+use tokio::sync::oneshot;
 
 use crate::{common::Engine, support::nothing_more};
 
@@ -76,6 +77,8 @@ pub(crate) async fn r01_any_id_can_be_a_cursor(engine: Engine) {
 /// Many subscribers resume while updates are published at full speed: none may miss, double or reorder one.
 pub(crate) async fn r01_the_seam_has_no_gap_and_no_duplicate(engine: Engine) {
     const UPDATES: usize = 400;
+    /// The last of them wait until every reader is there, so that each has something to receive live.
+    const BEFORE_ALL_ARE_THERE: usize = 300;
     let hub = engine.hub().await;
     publish_numbered(&hub, 1..=10).await;
     let requests: Vec<_> = (11..=UPDATES)
@@ -84,8 +87,12 @@ pub(crate) async fn r01_the_seam_has_no_gap_and_no_duplicate(engine: Engine) {
             hub.post_form(form::encode([("topic", "a"), ("data", &number.to_string()), ("id", &id)]))
         })
         .collect();
+    let (all_are_there, mut readers_are_there) = oneshot::channel();
     let publishing = tokio::spawn(async move {
-        for request in requests {
+        for (index, request) in requests.into_iter().enumerate() {
+            if index == BEFORE_ALL_ARE_THERE {
+                (&mut readers_are_there).await.unwrap();
+            }
             request.send().await.expect(200);
         }
     });
@@ -103,6 +110,7 @@ pub(crate) async fn r01_the_seam_has_no_gap_and_no_duplicate(engine: Engine) {
             assert_eq!(rest, numbers(begins_with + 1..=UPDATES), "after {after}");
         }));
     }
+    all_are_there.send(()).unwrap();
     for reader in readers {
         reader.await.unwrap();
     }

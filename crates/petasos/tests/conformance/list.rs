@@ -241,7 +241,7 @@ macro_rules! every_case {
             clients: [
                 c01_a_draining_hub_refuses_connections_and_answers_nothing_else,
                 c01_the_stream_is_the_only_answer_to_a_good_request,
-                c01_what_was_accepted_before_the_drain_is_stored_and_answered,
+                c01_what_a_draining_hub_acknowledges_is_stored,
                 c03_large_events_are_whole_for_a_slow_reader,
                 c03_no_event_spans_two_chunks_and_the_last_chunk_is_empty,
                 c05_clients_without_fields_resume_by_parameter,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use petasos_testkit::{
-    DETAIL_TYPE, EventStream, SUBSCRIPTIONS, TestHub, form, matching, matching_pattern, matching_raw,
+    DETAIL_TYPE, EventStream, SUBSCRIPTIONS, TestHub, form, grant, matching, matching_pattern, matching_raw,
     sse::Event, token::grant_pattern,
 };
 use serde_json::{Value, json};
@@ -220,6 +220,8 @@ pub(crate) async fn e04_the_payload_is_that_of_the_first_matching_detail(engine:
     let token = hub
         .subscriber()
         .detail(publish_only)
+        .detail(grant(&["subscribe"], &["plain"]))
+        .detail(detail_with_payload(exact("plain"), json!({ "of": "the second" })))
         .detail(detail_with_payload(exact("a"), json!({ "of": "a", "deep": [1, { "x": null }] })))
         .detail(detail_with_payload(pattern("/books/:id"), json!({ "of": "books" })))
         .detail(detail_with_payload(exact("/books/1"), json!({ "of": "too late" })))
@@ -230,6 +232,7 @@ pub(crate) async fn e04_the_payload_is_that_of_the_first_matching_detail(engine:
         ("match=/books/1", "/books/1", json!({ "of": "books" })),
         ("match_urlpattern=/books/:id", "/books/:id", json!({ "of": "books" })),
         ("match=b", "b", json!(null)),
+        ("match=plain", "plain", json!(null)),
         ("match_urlpattern=/books/*", "/books/*", json!({ "of": "books" })),
         ("match_urlpattern=a", "a", json!({ "of": "a", "deep": [1, { "x": null }] })),
     ] {

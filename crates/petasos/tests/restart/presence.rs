@@ -28,7 +28,8 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e08_both_processes_list_all_and_the_survivor_ends_what_a_killed_one_left() {
     let directory = scratch();
-    let variables = [("PETASOS_SUBSCRIPTIONS", "true"), ("PETASOS_LEASE", "2s")];
+    let variables =
+        [("PETASOS_SUBSCRIPTIONS", "true"), ("PETASOS_LEASE", "2s"), ("PETASOS_DRAIN_TIMEOUT", "1s")];
     let survivor = Node::start(directory.path(), &variables).await;
     let mut victim = Node::start(directory.path(), &variables).await;
     let mut events =

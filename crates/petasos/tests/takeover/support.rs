@@ -34,6 +34,8 @@ pub(crate) fn in_place_of(bolt: &Path) -> ProcessOptions {
     let mut options = process_options(bolt.parent().unwrap());
     options.environment.retain(|(name, _)| name != "PETASOS_TRANSPORT_URL");
     options.environment.push(("MERCURE_TRANSPORT_URL".into(), format!("bolt://{}", text(bolt))));
+    // The streams of a test need no time to leave.
+    options.environment.push(("PETASOS_DRAIN_TIMEOUT".into(), "1s".into()));
     options
 }
 
