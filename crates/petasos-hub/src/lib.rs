@@ -16,6 +16,7 @@
 pub mod auth;
 #[cfg(feature = "sqlite")]
 pub mod bolt;
+pub mod chunk;
 pub mod http;
 mod hub;
 pub mod metrics;
@@ -26,7 +27,7 @@ pub mod transport;
 mod update;
 
 pub use hub::{
-    EndReason, Hub, HubBuilder, HubConfig, PublishError, Receipt, SubscribeError, SubscribeRequest,
-    Subscription,
+    EndReason, Hub, HubBuilder, HubConfig, PublishError, Receipt, SocketOwner, SubscribeError,
+    SubscribeRequest, Subscription,
 };
 pub use update::{Draft, EARLIEST, Update, UpdateError, UpdateLimits};

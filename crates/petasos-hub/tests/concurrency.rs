@@ -9,7 +9,7 @@ use petasos_hub::Draft;
 use petasos_testkit::{model::Selector, sse::Event};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::common::{LibraryHub, draft};
+use crate::common::{LibraryHub, Sink, WAYS, draft};
 
 const PUBLISHERS: usize = 4;
 const UPDATES: usize = 150;
@@ -59,10 +59,15 @@ async fn reader(hub: LibraryHub, seed: u64) -> Vec<Event> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r01_no_seam_between_replay_and_live_loses_or_doubles_an_update() {
-    let seed = rand::random();
-    println!("seed {seed}");
+    for way in WAYS {
+        no_seam(way, rand::random()).await;
+    }
+}
+
+async fn no_seam(way: (usize, Sink), seed: u64) {
+    println!("{way:?}, seed {seed}");
     let (log, _directory) = common::sqlite().await;
-    let hub = LibraryHub::start(log).await;
+    let hub = LibraryHub::start_in(log, way).await;
     let readers: Vec<_> =
         (0..READERS).map(|number| tokio::spawn(reader(hub.clone(), seed ^ number as u64))).collect();
     let publishers: Vec<_> =
@@ -90,10 +95,15 @@ async fn r01_no_seam_between_replay_and_live_loses_or_doubles_an_update() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s12_live_readers_of_a_log_without_history_see_one_order() {
-    let seed = rand::random();
-    println!("seed {seed}");
+    for way in WAYS {
+        one_order(way, rand::random()).await;
+    }
+}
+
+async fn one_order(way: (usize, Sink), seed: u64) {
+    println!("{way:?}, seed {seed}");
     let (log, ()) = common::local().await;
-    let hub = LibraryHub::start(log).await;
+    let hub = LibraryHub::start_in(log, way).await;
     let mut readers = Vec::new();
     for _ in 0..READERS {
         readers.push(hub.subscribe(&[Selector::All], &[Selector::All], None).await);

@@ -12,7 +12,7 @@ use petasos_testkit::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use crate::common::{LibraryHub, Reader};
+use crate::common::{LibraryHub, Reader, Sink, WAYS};
 
 /// How many stories each engine lives through.
 const STORIES: u32 = 150;
@@ -109,10 +109,10 @@ struct Story {
 }
 
 impl Story {
-    async fn begin(log: Log) -> Self {
+    async fn begin(log: Log, way: (usize, Sink)) -> Self {
         let history = log.info().history;
         Self {
-            hub: LibraryHub::start(log).await,
+            hub: LibraryHub::start_in(log, way).await,
             model: ModelHub::new(history),
             subscribers: Vec::new(),
             published: 0,
@@ -229,7 +229,8 @@ impl Story {
 }
 
 async fn lives_like_its_model(log: Log, steps: Vec<Step>) {
-    let mut story = Story::begin(log).await;
+    let way = WAYS[steps.len() % WAYS.len()];
+    let mut story = Story::begin(log, way).await;
     for step in steps {
         story.live(step).await;
     }

@@ -61,6 +61,11 @@ impl Connection {
         Self::try_open(address).await.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
+    /// A connection on a socket that is connected already.
+    pub fn on(socket: TcpStream) -> Self {
+        Self { socket, buffer: BytesMut::new() }
+    }
+
     /// Connects from this address of the machine: every one of 127.0.0.0/8 is one.
     pub async fn open_from(from: IpAddr, address: SocketAddr) -> Self {
         let connecting = async {

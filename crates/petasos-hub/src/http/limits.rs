@@ -37,7 +37,14 @@ struct Open {
 /// One open stream. Dropping it ends the count.
 #[derive(Debug, Default)]
 pub(super) struct StreamPermit {
-    _counted: Option<Counted>,
+    counted: Option<Counted>,
+}
+
+impl StreamPermit {
+    /// Whether there is a limit that it counts for.
+    pub(super) fn counts(&self) -> bool {
+        self.counted.is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -88,7 +95,7 @@ impl StreamLimits {
         if let Some(subject) = &subject {
             *open.by_subject.entry(Arc::clone(subject)).or_default() += 1;
         }
-        Ok(StreamPermit { _counted: Some(Counted { open: Arc::clone(&self.open), address, subject }) })
+        Ok(StreamPermit { counted: Some(Counted { open: Arc::clone(&self.open), address, subject }) })
     }
 }
 

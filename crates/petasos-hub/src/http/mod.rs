@@ -42,6 +42,7 @@ pub use self::{
     order::{PublishOrder, Turn},
     origins::{OriginError, Origins},
     response::CloseWithoutAnswer,
+    stream::OpenStream,
 };
 use crate::{Hub, UpdateLimits, auth::Authenticator, presence_event::SUBSCRIPTIONS_PATH};
 
@@ -135,6 +136,9 @@ pub struct ConnectionInfo {
     pub order: PublishOrder,
     /// Cuts the connection when one of its streams has stalled; `None` where connections carry several streams.
     pub cut: Option<Arc<tokio::sync::Notify>>,
+    /// Whether the listener takes streams out of their responses: then there is an [`OpenStream`] in the extensions of
+    /// a response that has one.
+    pub takes_streams: bool,
 }
 
 /// What the router is made of.

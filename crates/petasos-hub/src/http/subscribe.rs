@@ -66,10 +66,21 @@ pub(super) async fn subscribe(shared: &Shared, request: Request) -> Result<Respo
         return Ok(with_stream_fields(empty(StatusCode::OK), &parts, cursor.as_deref()));
     }
     let permit = shared.streams.open(url.client(), grant.subject())?;
-    let cut = parts.extensions.get::<ConnectionInfo>().and_then(|connection| connection.cut.clone());
-    let subscription = open(shared, grant, SubscribeRequest { matchers, cursor, cut }).await?;
+    let connection = parts.extensions.get::<ConnectionInfo>();
+    let cut = connection.and_then(|connection| connection.cut.clone());
+    let mut subscription = open(shared, grant, SubscribeRequest { matchers, cursor, cut }).await?;
+    if permit.counts() {
+        subscription.keep(permit);
+    }
     let cursor = subscription.cursor().map(str::to_owned);
-    let response = Response::new(Body::new(EventStream::new(subscription, permit)));
+    let response = if connection.is_some_and(|connection| connection.takes_streams) {
+        let (body, open) = EventStream::shared(subscription);
+        let mut response = Response::new(Body::new(body));
+        response.extensions_mut().insert(open);
+        response
+    } else {
+        Response::new(Body::new(EventStream::new(subscription)))
+    };
     Ok(with_stream_fields(response, &parts, cursor.as_deref()))
 }
 

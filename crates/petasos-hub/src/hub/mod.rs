@@ -1,10 +1,12 @@
 //! The hub: everything between a grant and the log. Matching, queues and the policy for slow readers live here, once,
 //! and are the same on every transport.
 //!
-//! Who owns what: the fan-out thread ([`fanout`]) owns the table of subscribers and the matcher index; a subscription
-//! ([`stream`]) owns its replay; a queue ([`queue`]) is the only thing they share. The presence task ([`presence`]) owns
-//! what is announced. All are told to stop through one token each and hold no lock across an await.
+//! Who owns what: the event loops of the fan-out ([`fanout`]) own the table of subscribers, the matcher index and the
+//! sockets of live streams on plain HTTP/1.1; a subscription ([`stream`]) owns its replay; a queue ([`queue`]) is the
+//! only thing they share. The presence task ([`presence`]) owns what is announced. All are told to stop through one
+//! token each and hold no lock across an await.
 
+mod budget;
 mod event;
 mod fanout;
 mod presence;
@@ -26,16 +28,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    fanout::{Command, Fanout, Shared},
+    budget::Budget,
+    fanout::{Fanout, Shared},
     presence::Presence,
     publish::Lag,
     recent::Recent,
 };
-pub use self::{publish::Receipt, stream::Subscription};
+pub use self::{
+    publish::Receipt,
+    stream::{SocketOwner, Subscription},
+};
 use crate::{
     metrics::Metrics,
     topic::Matcher,
@@ -70,6 +76,10 @@ pub struct HubConfig {
     pub subscriptions: bool,
     /// What one subscriber may have waiting, in bytes of encoded events.
     pub backlog_bytes: usize,
+    /// What all of them together may have waiting, in bytes. Events that wait for several are counted for each.
+    pub backlog_total_bytes: usize,
+    /// Event loops that share the subscribers. Zero: one for each processor.
+    pub event_loops: usize,
     /// The newest part of the log kept encoded in memory, in bytes.
     pub recent_bytes: usize,
     /// How far fan-out may fall behind the log, in bytes, before publishers wait. Large enough for a burst of 64 KiB
@@ -89,6 +99,8 @@ impl Default for HubConfig {
             dispatch_timeout: Duration::from_secs(5),
             subscriptions: false,
             backlog_bytes: 1 << 20,
+            backlog_total_bytes: 128 << 20,
+            event_loops: 0,
             recent_bytes: 32 << 20,
             fanout_lag_bytes: 4 << 20,
             publish_wait: Duration::from_secs(10),
@@ -107,7 +119,7 @@ pub struct Hub {
 struct Inner {
     shared: Arc<Shared>,
     transport: Arc<dyn Transport>,
-    commands: mpsc::UnboundedSender<Command>,
+    fanout: Fanout,
     presence: Option<Presence>,
     /// The hub was told that it will stop: it is not ready, and serves all the same.
     unready: AtomicBool,
@@ -115,8 +127,6 @@ struct Inner {
     stopping: CancellationToken,
     /// New publishes are refused, and the tasks stop.
     closed: CancellationToken,
-    /// Cancelled when the fan-out thread has ended, however it ended.
-    fanout_ended: CancellationToken,
     streams: watch::Sender<usize>,
 }
 
@@ -153,11 +163,11 @@ impl HubBuilder {
         self
     }
 
-    /// Reads the head of the log and starts the tasks of the hub on the current tokio runtime, and the fan-out on a
-    /// thread of its own.
+    /// Reads the head of the log and starts the tasks of the hub on the current tokio runtime, and the event
+    /// loops of the fan-out on threads of their own.
     ///
     /// # Errors
-    /// Where the log cannot be read, or no thread can be started.
+    /// Where the log cannot be read, or no event loop can be started.
     pub async fn start(mut self) -> Result<Hub, TransportError> {
         self.config.heartbeat = self.config.heartbeat.min(NEVER);
         self.config.write_timeout = self.config.write_timeout.min(NEVER);
@@ -165,27 +175,16 @@ impl HubBuilder {
         let head = self.transport.head().await?;
         let shared = Arc::new(Shared {
             recent: Recent::new(head.position, self.config.recent_bytes),
-            reached: watch::Sender::new(head.position),
             metrics: self.metrics,
             lag: Arc::new(Lag::new(self.config.fanout_lag_bytes)),
+            budget: Arc::new(Budget::new(self.config.backlog_total_bytes)),
             config: self.config,
         });
-        let (commands, received) = mpsc::unbounded_channel();
         let closed = CancellationToken::new();
-        let fanout_ended = CancellationToken::new();
         let tail = self.transport.tail(head.position);
-        let fanout = Fanout::new(Arc::clone(&shared), head).run(tail, received, closed.clone());
-        let runtime = tokio::runtime::Handle::current();
-        let running = fanout_ended.clone().drop_guard();
-        std::thread::Builder::new()
-            .name("petasos-fanout".into())
-            .spawn(move || {
-                let _running = running;
-                runtime.block_on(fanout);
-            })
-            .map_err(|error| {
-                TransportError::unavailable(format!("cannot start the fan-out thread: {error}"))
-            })?;
+        let fanout = Fanout::start(&shared, head, tail).map_err(|error| {
+            TransportError::unavailable(format!("cannot start the event loops of the fan-out: {error}"))
+        })?;
         let presence = shared
             .config
             .subscriptions
@@ -194,12 +193,11 @@ impl HubBuilder {
             inner: Arc::new(Inner {
                 shared,
                 transport: self.transport,
-                commands,
+                fanout,
                 presence,
                 unready: AtomicBool::new(false),
                 stopping: CancellationToken::new(),
                 closed,
-                fanout_ended,
                 streams: watch::Sender::new(0),
             }),
         })
@@ -276,7 +274,7 @@ impl Hub {
         let mut health = self.inner.transport.health();
         if self.inner.unready.load(Ordering::Acquire) || self.inner.stopping.is_cancelled() {
             health.ready = Err("the hub is stopping".into());
-        } else if self.inner.fanout_ended.is_cancelled() {
+        } else if self.inner.fanout.stopped().is_cancelled() {
             health.ready = Err("the fan-out has stopped".into());
             health.live = Err("the fan-out has stopped: see the log for its panic, and restart".into());
         }
@@ -294,13 +292,12 @@ impl Hub {
         let window = window.min(NEVER);
         let inner = &self.inner;
         inner.stopping.cancel();
-        // Fails only where the hub is closed already.
-        let _ = inner.commands.send(Command::Drain { window });
+        inner.fanout.drain(window);
         let mut streams = inner.streams.subscribe();
         let gone = tokio::time::timeout(window + DRAIN_GRACE, streams.wait_for(|count| *count == 0)).await;
         if gone.is_err() {
             tracing::info!("streams whose readers took nothing were cut at the end of the drain window");
-            let _ = inner.commands.send(Command::Cut);
+            inner.fanout.cut();
         }
     }
 
@@ -312,8 +309,9 @@ impl Hub {
             presence.finish(CLOSE_PATIENCE).await;
         }
         inner.closed.cancel();
-        // The thread runs on the caller's runtime, which may be gone once this has returned.
-        let _ = tokio::time::timeout(CLOSE_PATIENCE, inner.fanout_ended.cancelled()).await;
+        inner.fanout.stop();
+        // What the loops hand back needs the caller's runtime, which may be gone once this has returned.
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, inner.fanout.ended().cancelled()).await;
         inner.transport.close().await;
     }
 }

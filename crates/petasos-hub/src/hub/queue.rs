@@ -13,7 +13,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{EndReason, event::Event};
+use super::{EndReason, budget::Budget, event::Event};
 
 /// How long a connection that was handed bytes may take to come back for more before a full backlog counts against the
 /// reader and not against the hub: a socket that takes bytes comes back within the time the scheduler needs.
@@ -37,6 +37,7 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 struct State {
+    budget: Arc<Budget>,
     mode: Mode,
     events: VecDeque<Arc<Event>>,
     bytes: usize,
@@ -63,6 +64,15 @@ enum Mode {
     CatchingUp,
     /// The subscriber reads them from the log.
     Replaying,
+    /// They go to its socket.
+    TakenOver,
+}
+
+/// What a queue holds when the event loop takes its subscriber's socket over.
+pub(super) struct Left {
+    pub(super) events: VecDeque<Arc<Event>>,
+    pub(super) end: Option<EndReason>,
+    pub(super) heartbeat_due: bool,
 }
 
 /// How a push went.
@@ -87,9 +97,10 @@ pub(super) enum Taken {
 }
 
 impl Queue {
-    pub(super) fn new(live: bool, bound_bytes: usize, cut: Option<Arc<Notify>>) -> Self {
+    pub(super) fn new(live: bool, bound_bytes: usize, budget: Arc<Budget>, cut: Option<Arc<Notify>>) -> Self {
         Self {
             state: Mutex::new(State {
+                budget,
                 mode: if live { Mode::Live } else { Mode::Replaying },
                 events: VecDeque::new(),
                 bytes: 0,
@@ -109,11 +120,11 @@ impl Queue {
 
     pub(super) fn push(&self, event: &Arc<Event>) -> Pushed {
         let mut state = self.state.lock();
-        if state.mode == Mode::Replaying || state.end.is_some() {
+        if matches!(state.mode, Mode::Replaying | Mode::TakenOver) || state.end.is_some() {
             return Pushed::Unwanted;
         }
         let was_within = state.bytes <= self.bound_bytes;
-        state.bytes += event.waiting_bytes();
+        state.count(event.waiting_bytes());
         state.events.push_back(Arc::clone(event));
         if was_within && state.bytes > self.bound_bytes {
             if state.mode == Mode::CatchingUp {
@@ -132,19 +143,14 @@ impl Queue {
         self.waker.wake();
     }
 
-    /// Whether the subscriber has much waiting.
-    pub(super) fn is_behind(&self) -> bool {
-        self.state.lock().bytes > self.bound_bytes / 2
-    }
-
     /// How many bytes wait.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.state.lock().bytes
     }
 
-    /// Whether the fan-out should wait for this queue. Ends it where the reader is too slow: `alone` says whether most
-    /// others are not behind, so that it is this reader and not the machine.
-    pub(super) fn is_pressing(&self, since: Instant, alone: bool) -> bool {
+    /// Whether the fan-out should wait for this queue, as it has for `waited`. Ends it where the reader is too slow: `alone`
+    /// says whether most others are not behind, so that it is this reader and not the machine.
+    pub(super) fn is_pressing(&self, waited: Duration, alone: bool) -> bool {
         let mut state = self.state.lock();
         if state.end.is_some() || state.bytes <= self.bound_bytes {
             return false;
@@ -152,7 +158,7 @@ impl Queue {
         let absent = state.handed_over.is_some_and(|since| since.elapsed() > SCHEDULING_GRACE);
         state.count_time_over();
         let reluctant = alone && state.absent > RELUCTANCE && state.absent * 2 > state.over;
-        if absent || reluctant || since.elapsed() > PATIENCE {
+        if absent || reluctant || waited > PATIENCE {
             self.end_locked(&mut state, EndReason::SlowReader);
             return false;
         }
@@ -169,10 +175,18 @@ impl Queue {
         if state.end.is_none() {
             self.end_locked(&mut state, EndReason::SlowReader);
         } else {
-            state.forget();
-            if let Some(cut) = &self.cut {
-                cut.notify_one();
-            }
+            self.cut_off(&mut state);
+        }
+    }
+
+    /// Ends the stream of a reader that has more waiting than the process can bear, and lets go of it. Cuts the connection
+    /// where it was to end anyway.
+    pub(super) fn give_up(&self) {
+        let mut state = self.state.lock();
+        if state.end.is_none() {
+            self.end_locked(&mut state, EndReason::SlowReader);
+        } else {
+            self.cut_off(&mut state);
         }
     }
 
@@ -187,12 +201,16 @@ impl Queue {
     fn end_locked(&self, state: &mut State, reason: EndReason) {
         state.end = Some(reason);
         if reason == EndReason::SlowReader {
-            state.forget();
-            if let Some(cut) = &self.cut {
-                cut.notify_one();
-            }
+            self.cut_off(state);
         }
         self.waker.wake();
+    }
+
+    fn cut_off(&self, state: &mut State) {
+        state.forget();
+        if let Some(cut) = &self.cut {
+            cut.notify_one();
+        }
     }
 
     /// Cuts the connection whatever its state: the drain window is over.
@@ -231,6 +249,15 @@ impl Queue {
             state.mode = Mode::Live;
         }
         kept
+    }
+
+    /// From here on events go to the socket of the subscriber. Returns what waited for it.
+    pub(super) fn take_over(&self) -> Left {
+        let mut state = self.state.lock();
+        state.mode = Mode::TakenOver;
+        let events = std::mem::take(&mut state.events);
+        state.forget();
+        Left { events, end: state.end, heartbeat_due: state.heartbeat_due }
     }
 
     /// The connection asks for more. Takes whole events, at most about `limit_bytes` of them in one piece (C03).
@@ -292,28 +319,35 @@ impl State {
         self.over_since = Some(now);
     }
 
+    fn count(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.budget.take(bytes);
+    }
+
+    fn uncount(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.budget.give_back(bytes);
+    }
+
     fn forget(&mut self) {
         self.events = VecDeque::new();
-        self.bytes = 0;
+        self.uncount(self.bytes);
         self.over_since = None;
     }
 
     fn coalesce(&mut self, limit_bytes: usize) -> Option<Bytes> {
         let first = self.events.pop_front()?;
-        self.bytes -= first.waiting_bytes();
+        self.uncount(first.waiting_bytes());
         // The usual case costs no copy.
-        if self.events.is_empty() || first.bytes.len() >= limit_bytes {
+        if self.events.is_empty() || first.len() >= limit_bytes {
             self.note_if_empty();
-            return Some(first.bytes.clone());
+            return Some(first.bytes());
         }
-        let mut out = BytesMut::with_capacity(limit_bytes.min(first.bytes.len() + self.bytes));
-        out.extend_from_slice(&first.bytes);
-        while let Some(next) = self.events.front()
-            && out.len() + next.bytes.len() <= limit_bytes
-        {
-            out.extend_from_slice(&next.bytes);
-            self.bytes -= next.waiting_bytes();
-            self.events.pop_front();
+        let mut out = BytesMut::with_capacity(limit_bytes.min(first.len() + self.bytes));
+        out.extend_from_slice(first.as_slice());
+        while let Some(next) = self.events.pop_front_if(|next| out.len() + next.len() <= limit_bytes) {
+            out.extend_from_slice(next.as_slice());
+            self.uncount(next.waiting_bytes());
         }
         self.note_if_empty();
         Some(out.freeze())
@@ -326,6 +360,12 @@ impl State {
                 self.events = VecDeque::new();
             }
         }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
     }
 }
 
@@ -348,24 +388,29 @@ mod tests {
     #[test]
     fn topics_count_too_where_memory_is_bounded() {
         const THREE: usize = (3 << 20) + 2_000;
-        let queue = Queue::new(true, THREE, None);
+        let budget = Arc::new(Budget::new(THREE));
+        let queue = Queue::new(true, THREE, Arc::clone(&budget), None);
         let recent = Recent::new(Position(0), THREE);
         let pushed: Vec<_> = (1..=4).map(|position| queue.push(&event(position))).collect();
         assert_eq!(pushed, [Pushed::First, Pushed::More, Pushed::More, Pushed::Full]);
+        assert!(budget.is_over());
         for position in 1..=8 {
             recent.push(&[event(position)]);
         }
         assert!(recent.after(Position(4), Position(8), usize::MAX).is_none(), "more than its bound is kept");
         assert!(recent.after(Position(5), Position(8), usize::MAX).is_some());
         while let Taken::Bytes(_) = queue.take(1, true, &Context::from_waker(std::task::Waker::noop())) {}
-        assert_eq!(queue.waiting_bytes(), 0);
+        assert_eq!((queue.waiting_bytes(), budget.used_bytes()), (0, 0));
+        queue.push(&event(9));
+        drop(queue);
+        assert_eq!(budget.used_bytes(), 0);
     }
 
     #[test]
     fn a_connection_that_never_sees_the_end_of_its_stream_is_cut() {
         for reason in [EndReason::WriteTimeout, EndReason::TokenExpired, EndReason::Shutdown] {
             let cut = Arc::new(Notify::new());
-            let queue = Queue::new(true, 1 << 20, Some(Arc::clone(&cut)));
+            let queue = Queue::new(true, 1 << 20, Arc::new(Budget::new(0)), Some(Arc::clone(&cut)));
             queue.push(&event(1));
             let taken = queue.take(1, true, &Context::from_waker(std::task::Waker::noop()));
             assert!(matches!(taken, Taken::Bytes(_)));

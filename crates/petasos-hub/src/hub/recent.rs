@@ -76,7 +76,7 @@ impl Recent {
             .range(start..end)
             .take_while(|event| {
                 let room = bytes < limit_bytes;
-                bytes += event.bytes.len();
+                bytes += event.len();
                 room
             })
             .map(Arc::clone)

@@ -99,8 +99,7 @@ impl Replay {
             let nothing_left = page.next <= self.after;
             self.after = page.next;
             let bytes = self.encode(&page.events).await;
-            if self.gap_until.is_none() && (nothing_left || self.after >= *self.inner.shared.reached.borrow())
-            {
+            if self.gap_until.is_none() && (nothing_left || self.after >= self.inner.fanout.reached_now()) {
                 match self.ask_for_live().await {
                     Some(position) => self.gap_until = Some(position),
                     None => return Step::End(EndReason::Shutdown),
@@ -150,7 +149,7 @@ impl Replay {
                 tokio::task::yield_now().await;
             }
             for event in events.iter().filter(|event| self.selector.selects(event)) {
-                out.extend_from_slice(&event.bytes);
+                out.extend_from_slice(event.as_slice());
                 count += 1;
             }
         }
@@ -162,7 +161,7 @@ impl Replay {
 
     async fn ask_for_live(&self) -> Option<Position> {
         let (reply, replied) = oneshot::channel();
-        self.inner.commands.send(Command::GoLive { key: self.key, after: self.after, reply }).ok()?;
+        self.inner.fanout.command(self.key, Command::GoLive { key: self.key, after: self.after, reply });
         replied.await.ok()
     }
 }

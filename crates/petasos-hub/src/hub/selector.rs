@@ -1,6 +1,6 @@
 //! The matchers of one subscriber, arranged for replay: exact ones by hash, the others one after the other.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use crate::{
     auth::SubscribeGrant,
@@ -14,11 +14,11 @@ use super::event::Event;
 pub(super) struct Selector {
     exact: HashSet<String>,
     others: Vec<Matcher>,
-    grant: Arc<SubscribeGrant>,
+    grant: SubscribeGrant,
 }
 
 impl Selector {
-    pub(super) fn new(matchers: &[Matcher], grant: Arc<SubscribeGrant>) -> Self {
+    pub(super) fn new(matchers: &[Matcher], grant: SubscribeGrant) -> Self {
         let mut exact = HashSet::new();
         let mut others = Vec::new();
         for matcher in matchers {

@@ -53,15 +53,14 @@ impl Hub {
         }
         let matchers = distinct(request.matchers);
         let start = self.start(request.cursor.as_deref()).await?;
-        let grant = Arc::new(grant);
         let live = !matches!(start, Start::Replay { .. });
-        let queue = Arc::new(Queue::new(live, inner.shared.config.backlog_bytes, request.cut));
+        let (bound_bytes, budget) = (inner.shared.config.backlog_bytes, Arc::clone(&inner.shared.budget));
+        let queue = Arc::new(Queue::new(live, bound_bytes, budget, request.cut));
         let entry = Entry {
             queue: Arc::clone(&queue),
             matchers: Arc::clone(&matchers),
-            grant: Arc::clone(&grant),
+            grant: grant.clone(),
             end: self.end_of_stream(&grant),
-            from: Position::START,
             live,
         };
         let Some(Attached { key, head }) = Attaching::begin(inner, entry).attached().await else {
@@ -72,18 +71,17 @@ impl Hub {
             Start::LiveWithoutHistory => (Some(EARLIEST.to_owned()), None),
             Start::LiveAfterNewest => (Some(head.id.unwrap_or_else(|| EARLIEST.to_owned())), None),
             Start::Replay { after, cursor } => {
-                let selector = Selector::new(&matchers, Arc::clone(&grant));
+                let selector = Selector::new(&matchers, grant.clone());
                 let may_lack = cursor == EARLIEST;
                 let replay =
                     Replay::new(Arc::clone(inner), Arc::clone(&queue), key, selector, after, may_lack);
                 (Some(cursor), Some(replay))
             }
         };
-        let subscriber: Arc<str> = uuid::Uuid::new_v4().urn().to_string().into();
-        let mut subscription =
-            Subscription::new(Arc::clone(inner), queue, key, cursor, replay, Arc::clone(&subscriber));
+        let mut subscription = Subscription::new(Arc::clone(inner), queue, key, cursor, replay);
         if let Some(presence) = &inner.presence
-            && let Some(announced) = presence.announce(subscriber, &matchers, &grant).await
+            && let Some(announced) =
+                presence.announce(subscription.subscriber_id().into(), &matchers, &grant).await
         {
             subscription.set_announced(announced);
         }
@@ -133,7 +131,7 @@ impl Hub {
 
     /// Waits until the fan-out has handed out everything up to `position`.
     async fn reach(&self, position: Position) -> Result<(), SubscribeError> {
-        let mut reached = self.inner.shared.reached.subscribe();
+        let mut reached = self.inner.fanout.reached();
         let waiting = reached.wait_for(|reached| *reached >= position);
         match tokio::time::timeout(REACH_TIMEOUT, waiting).await {
             Ok(Ok(_)) => Ok(()),
@@ -172,8 +170,7 @@ impl<'a> Attaching<'a> {
     fn begin(inner: &'a Arc<Inner>, entry: Entry) -> Self {
         let (reply, replied) = oneshot::channel();
         inner.entered();
-        // Where nobody receives it, nobody replies.
-        let _ = inner.commands.send(Command::Attach { entry, reply });
+        inner.fanout.attach(entry, reply);
         Self { inner, replied, arrived: false }
     }
 
@@ -194,7 +191,7 @@ impl Drop for Attaching<'_> {
         // From here on the fan-out sees that nobody waits; it may have replied before.
         self.replied.close();
         if let Ok(Attached { key, .. }) = self.replied.try_recv() {
-            let _ = self.inner.commands.send(Command::Detach { key });
+            self.inner.fanout.command(key, Command::Detach { key });
         }
     }
 }

@@ -137,7 +137,7 @@ async fn the_backlog_is_measured() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s13_a_stream_that_comes_while_the_hub_drains_ends_cleanly_too() {
     let hub = hub(HubConfig::default()).await;
-    hub.inner.commands.send(Command::Drain { window: Duration::ZERO }).expect("the fan-out lives");
+    hub.inner.fanout.drain(Duration::ZERO);
     // As one that was on its way when the drain began.
     let mut subscription = subscribe(&hub, None).await;
     while next(&mut subscription).await.is_some() {}

@@ -2,10 +2,11 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of this.
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll};
 
+use bytes::Bytes;
 use petasos_hub::{
-    Draft, Hub, HubConfig, PublishError, SubscribeRequest, Subscription, UpdateLimits,
+    Draft, Hub, HubConfig, PublishError, SocketOwner, SubscribeRequest, Subscription, UpdateLimits,
     auth::{AuthConfig, Authenticator},
     topic::{Base, MatchType, Matcher},
     transport::{
@@ -14,7 +15,7 @@ use petasos_hub::{
     },
 };
 use petasos_testkit::{
-    DETAIL_TYPE, Token,
+    Chunk, Connection, DETAIL_TYPE, Token,
     contract::Log,
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
     keys::SigningKey,
@@ -24,6 +25,7 @@ use petasos_testkit::{
     sse::{Event, Item, Parser},
 };
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 
 /// The hub's URL in these tests.
 pub(crate) const HUB_URL: &str = "https://hub.example/.well-known/mercure";
@@ -53,13 +55,44 @@ pub(crate) struct LibraryHub {
     pub(crate) hub: Hub,
     pub(crate) auth: Arc<Authenticator>,
     pub(crate) base: Base,
+    /// Where the events of live subscribers go.
+    pub(crate) sink: Sink,
 }
+
+/// Where the events of a live subscriber go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sink {
+    /// To whoever polls: TLS, HTTP/2, other people's applications.
+    Queue,
+    /// To its socket: plain HTTP/1.1.
+    Socket,
+}
+
+/// Every way in which live subscribers are served: so many event loops, and where the events go.
+pub(crate) const WAYS: [(usize, Sink); 4] =
+    [(1, Sink::Socket), (2, Sink::Socket), (4, Sink::Socket), (2, Sink::Queue)];
 
 /// A subscriber that parses what comes.
 pub(crate) struct Reader {
-    subscription: Subscription,
+    source: Source,
+    cursor: Option<String>,
+    sink: Sink,
     parser: Parser,
     waiting: VecDeque<Event>,
+}
+
+enum Source {
+    Subscription(Box<Subscription>),
+    Socket(Connection),
+    /// Between the two.
+    Nowhere,
+}
+
+/// A connection that ends with its stream.
+struct NoOwner;
+
+impl SocketOwner for NoOwner {
+    fn give_back(self: Box<Self>, _: std::net::TcpStream, _: Bytes) {}
 }
 
 impl LibraryHub {
@@ -72,7 +105,14 @@ impl LibraryHub {
             hub: Hub::builder(log).config(config).start().await.unwrap(),
             auth: Arc::new(Authenticator::new(AuthConfig { anonymous: true, ..default_auth() }).unwrap()),
             base: Base::parse(HUB_URL).unwrap(),
+            sink: Sink::Socket,
         }
+    }
+
+    /// A hub that serves its live subscribers in one of the [`WAYS`].
+    pub(crate) async fn start_in(log: Arc<dyn Transport>, (event_loops, sink): (usize, Sink)) -> Self {
+        let hub = Self::start_with(log, HubConfig { event_loops, ..HubConfig::default() }).await;
+        Self { sink, ..hub }
     }
 
     /// Publishes with a grant of everything.
@@ -100,7 +140,9 @@ impl LibraryHub {
         let request =
             SubscribeRequest { matchers: matchers.collect(), cursor: cursor.map(str::to_owned), cut: None };
         let subscription = patiently("a subscription", self.hub.subscribe(grant, request)).await.unwrap();
-        Reader { subscription, parser: Parser::default(), waiting: VecDeque::new() }
+        let cursor = subscription.cursor().map(str::to_owned);
+        let source = Source::Subscription(Box::new(subscription));
+        Reader { source, cursor, sink: self.sink, parser: Parser::default(), waiting: VecDeque::new() }
     }
 
     /// Ends everything.
@@ -134,7 +176,7 @@ pub(crate) fn draft(topics: &[&str], data: &str) -> Draft {
 impl Reader {
     /// What was answered as `Mercure-Last-Event-ID`.
     pub(crate) fn cursor(&self) -> Option<&str> {
-        self.subscription.cursor()
+        self.cursor.as_deref()
     }
 
     /// The next event.
@@ -144,8 +186,7 @@ impl Reader {
                 if let Some(event) = self.waiting.pop_front() {
                     return event;
                 }
-                let bytes = poll_fn(|context| self.subscription.poll_bytes(context)).await;
-                let bytes = bytes.expect("the stream ended where an event was expected");
+                let bytes = self.bytes().await;
                 for item in self.parser.feed(&bytes) {
                     if let Item::Event(event) = item {
                         self.waiting.push_back(event);
@@ -155,6 +196,40 @@ impl Reader {
             }
         })
         .await
+    }
+
+    /// The next bytes, as events and comments.
+    async fn bytes(&mut self) -> Bytes {
+        loop {
+            match &mut self.source {
+                Source::Subscription(subscription) => {
+                    let next = poll_fn(|context| match subscription.poll_bytes(context) {
+                        Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
+                        Poll::Pending if self.sink == Sink::Socket && subscription.is_live() => {
+                            Poll::Ready(None)
+                        }
+                        Poll::Pending => Poll::Pending,
+                    });
+                    if let Some(bytes) = next.await {
+                        return bytes.expect("the stream ended where an event was expected");
+                    }
+                }
+                Source::Socket(connection) => match connection.chunk_unhurried().await {
+                    Chunk::Data(bytes) => return bytes,
+                    Chunk::End(end) => panic!("the stream ended where an event was expected: {end:?}"),
+                },
+                Source::Nowhere => unreachable!(),
+            }
+            let Source::Subscription(subscription) = std::mem::replace(&mut self.source, Source::Nowhere)
+            else {
+                unreachable!()
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let socket = listener.accept().await.unwrap().0.into_std().unwrap();
+            subscription.hand_over(socket, Bytes::new(), Bytes::new(), Box::new(NoOwner));
+            self.source = Source::Socket(Connection::on(client));
+        }
     }
 
     /// The data of the next `count` events.

@@ -96,6 +96,8 @@ fn hub(reader: &mut Reader<'_>) -> HubConfig {
         dispatch_timeout: reader.duration("hub.dispatch_timeout"),
         subscriptions: reader.switch("hub.subscriptions"),
         backlog_bytes: at_least_one(reader, "hub.backlog"),
+        backlog_total_bytes: at_least_one(reader, "hub.backlog_total"),
+        event_loops: reader.number("hub.event_loops"),
         recent_bytes: reader.bytes("hub.recent"),
         fanout_lag_bytes: at_least_one(reader, "hub.fanout_lag"),
         publish_wait: reader.duration("hub.publish_wait"),

@@ -36,6 +36,8 @@ pub(super) struct Activity {
     quiet_since: Mutex<Instant>,
     /// Rung when `used` or `published` become true.
     news: Notify,
+    /// Whether the last that happened to what this side sends is that all of it was handed to the system.
+    flushed: AtomicBool,
 }
 
 impl Default for Activity {
@@ -49,6 +51,7 @@ impl Default for Activity {
             waits_for_answers: Mutex::default(),
             quiet_since: Mutex::new(Instant::now()),
             news: Notify::new(),
+            flushed: AtomicBool::new(true),
         }
     }
 }
@@ -100,6 +103,21 @@ impl Activity {
     pub(super) fn poll_answered(&self, cx: &Context<'_>) -> Poll<()> {
         *self.waits_for_answers.lock() = Some(cx.waker().clone());
         if self.due.load(Ordering::Relaxed) == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// A connection that goes on after a stream has been used.
+    pub(super) fn resumed() -> Self {
+        Self { used: AtomicBool::new(true), ..Self::default() }
+    }
+
+    /// Bytes are being sent, or all of them have been.
+    pub(super) fn sends(&self, flushed: bool) {
+        self.flushed.store(flushed, Ordering::Relaxed);
+    }
+
+    /// Whether nothing waits to be sent.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flushed.load(Ordering::Relaxed)
     }
 
     /// How long there has been no request; `None` while there is one.

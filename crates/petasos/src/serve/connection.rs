@@ -1,10 +1,18 @@
 //! One connection, from its first byte to its last: TLS, which HTTP it speaks, and what hyper is told to allow.
 //!
-//! Concurrency: one task per connection, spawned and counted by [`super::listener`]; HTTP/2 adds one per stream. The
-//! task waits for hyper, for its time limits, for the drain and, with HTTP/1, for the hub to cut it, all in one
+//! Concurrency: one task per connection, spawned and counted by [`super::listener`]; HTTP/2 adds one per stream. Streams
+//! on plain HTTP/1.1 leave hyper by their [exit](super::exit): their sockets go to the event loops of the hub. The task
+//! waits for hyper, for its time limits, for the drain and, with HTTP/1, for the hub to cut it, all in one
 //! `select!`. What it holds of the peer's bytes is bounded by [`HEAD_BYTES`] and the HTTP/2 windows.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
@@ -20,10 +28,12 @@ use tokio_rustls::server::TlsStream;
 use super::{
     activity::Activity,
     drain::Phase,
+    exit::{Exit, Leaving},
     head_timer::HeadTimer,
     service::{ConnectionService, Peer},
     sniff::{Protocol, sniff},
     socket::Socket,
+    stream::PlainStream,
     tls::{self, Tls},
     wire::Wire,
 };
@@ -89,14 +99,13 @@ impl Connections {
         self.phase.clone()
     }
 
-    /// Serves one connection to its end. What went wrong on the way is the peer's doing and nobody's news.
-    pub(super) async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+    /// Serves one connection to its end, or to where its stream is live: then that is returned. What went wrong on the
+    /// way is the peer's doing and nobody's news.
+    pub(super) async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> Option<PlainStream> {
         let mut socket = Socket::new(stream, self.limits.write);
         let Some(tls) = &self.tls else {
-            if let Some((protocol, before)) = self.opening(sniff(&mut socket)).await {
-                self.speak(protocol, socket, before, peer, false).await;
-            }
-            return;
+            let (protocol, before) = self.opening(sniff(&mut socket)).await?;
+            return self.speak(protocol, socket, before, peer, false).await?.until_live().await;
         };
         let handshake = async {
             let mut stream = tls.acceptor().accept(socket).await?;
@@ -107,9 +116,27 @@ impl Connections {
             let (protocol, before) = sniff(&mut stream).await?;
             Ok((protocol, before, stream))
         };
-        if let Some((protocol, before, stream)) = self.opening(Box::pin(handshake)).await {
-            self.speak(protocol, stream, before, peer, true).await;
+        let (protocol, before, stream) = self.opening(Box::pin(handshake)).await?;
+        self.speak(protocol, stream, before, peer, true).await?;
+        None
+    }
+
+    /// Goes on with a connection whose stream has ended, as [`Self::serve`] does. `ends_after`: it ends as well.
+    pub(super) async fn resume(
+        &self,
+        stream: TcpStream,
+        before: Bytes,
+        peer: SocketAddr,
+        ends_after: bool,
+    ) -> Option<PlainStream> {
+        let socket = Socket::new(stream, self.limits.write);
+        if ends_after || *self.phase.borrow() >= Phase::Closing {
+            // Fails only on a connection that is gone.
+            let _ = Wire::new(socket, Bytes::new()).shutdown().await;
+            return None;
         }
+        let activity = Arc::new(Activity::resumed());
+        self.http1(socket, before, peer, false, activity).await?.until_live().await
     }
 
     /// Waits for what comes before the first request, for as long as a head may take.
@@ -133,15 +160,25 @@ impl Connections {
         before: Bytes,
         peer: SocketAddr,
         tls: bool,
-    ) {
+    ) -> Option<PlainStream> {
         match protocol {
-            Protocol::Http1 => Box::pin(self.http1(stream, before, peer, tls)).await,
-            Protocol::Http2 => Box::pin(self.http2(stream, before, peer, tls)).await,
+            Protocol::Http1 => Box::pin(self.http1(stream, before, peer, tls, Arc::default())).await,
+            Protocol::Http2 => {
+                Box::pin(self.http2(stream, before, peer, tls)).await;
+                None
+            }
         }
     }
 
-    async fn http1<S: Transport>(&self, stream: S, before: Bytes, address: SocketAddr, tls: bool) {
-        let activity = Arc::new(Activity::default());
+    /// Returns a stream that leaves hyper, if one does.
+    async fn http1<S: Transport>(
+        &self,
+        stream: S,
+        before: Bytes,
+        address: SocketAddr,
+        tls: bool,
+        activity: Arc<Activity>,
+    ) -> Option<PlainStream> {
         let cut = Arc::new(Notify::new());
         let timer =
             HeadTimer { head: self.limits.head, idle: self.limits.idle, activity: Arc::clone(&activity) };
@@ -153,7 +190,8 @@ impl Connections {
             .max_header_size(HEAD_BYTES)
             // hyper's own limit of 100 fields is enough; setting it would cost an allocation for each request.
             .max_buf_size(HEAD_BYTES);
-        let peer = Peer { address, tls, cut: Some(Arc::clone(&cut)) };
+        let exit = (!tls).then(Exit::default);
+        let peer = Peer { address, tls, cut: Some(Arc::clone(&cut)), exit: exit.clone() };
         let wire = TokioIo::new(Wire::http1(stream, before, Arc::clone(&activity)));
         let mut connection = builder.serve_connection(wire, self.service(peer, &activity));
 
@@ -165,24 +203,35 @@ impl Connections {
                 biased;
                 () = &mut is_cut => {
                     connection.into_parts().io.inner().get_ref().reset_on_drop();
-                    return;
+                    return None;
                 }
-                // Where this ends without an error, hyper has shut down the wire, which lingers.
-                ended = &mut connection => {
-                    tell_end(address, ended);
-                    break;
-                }
+                moved = until_end_or_exit(&mut connection, exit.as_ref(), &activity) => match moved {
+                    // Where this ends without an error, hyper has shut down the wire, which lingers.
+                    Moved::Ended(ended) => {
+                        tell_end(address, ended);
+                        break;
+                    }
+                    Moved::Leaves(leaving) => {
+                        let parts = connection.into_parts();
+                        let (stream, unread) = parts.io.into_inner().into_inner();
+                        let read_ahead = [&parts.read_buf[..], &unread].concat().into();
+                        return stream.plain().map(|socket| {
+                            PlainStream::new(socket, *leaving, read_ahead, Arc::clone(&cut))
+                        });
+                    }
+                },
                 () = &mut must_end, if !ending => {
                     if !activity.is_used() {
                         break;
                     }
                     ending = true;
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                    Pin::new(&mut connection).graceful_shutdown();
                 }
             }
         }
         // Where it ended with an error, it has not. Either way this fails only on a connection that is gone.
         let _ = connection.into_parts().io.into_inner().shutdown().await;
+        None
     }
 
     async fn http2<S: Transport>(&self, stream: S, before: Bytes, address: SocketAddr, tls: bool) {
@@ -197,7 +246,7 @@ impl Connections {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(STREAM_SEND_BYTES);
-        let peer = Peer { address, tls, cut: None };
+        let peer = Peer { address, tls, cut: None, exit: None };
         let wire = TokioIo::new(Wire::new(stream, before));
         let mut connection = pin!(builder.serve_connection(wire, self.service(peer, &activity)));
 
@@ -244,18 +293,54 @@ impl Connections {
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes dropping it a reset.
     fn reset_on_drop(&self);
+
+    /// The socket, where there is nothing between it and HTTP.
+    fn plain(self) -> Option<Socket>;
 }
 
 impl Transport for Socket {
+    fn plain(self) -> Option<Socket> {
+        Some(self)
+    }
+
     fn reset_on_drop(&self) {
         Self::reset_on_drop(self);
     }
 }
 
 impl Transport for TlsStream<Socket> {
+    fn plain(self) -> Option<Socket> {
+        None
+    }
+
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
     }
+}
+
+/// What becomes of a connection on HTTP/1.
+enum Moved {
+    Ended(hyper::Result<()>),
+    Leaves(Box<Leaving>),
+}
+
+/// Lets hyper work until its connection ends, or until a stream is to leave it and everything before is on its way.
+async fn until_end_or_exit<C: Future<Output = hyper::Result<()>> + Unpin>(
+    connection: &mut C,
+    exit: Option<&Exit>,
+    activity: &Activity,
+) -> Moved {
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
+            return Poll::Ready(Moved::Ended(ended));
+        }
+        // hyper flushes in every call: what is not flushed behind it waits for the socket, which wakes this.
+        match exit.filter(|_| activity.is_flushed()).and_then(Exit::take) {
+            Some(leaving) => Poll::Ready(Moved::Leaves(Box::new(leaving))),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// What is wrong with a request that hyper refuses by itself is known here only. Its errors show nothing of the request.

@@ -1,15 +1,17 @@
 //! The loop that accepts connections.
 //!
 //! Concurrency: one task per listener, and one per connection that it spawns into a [`TaskTracker`], so that the drain
-//! can wait for them. When there are as many connections as the configuration allows, the loop stops accepting: clients
+//! can wait for them. A connection whose stream is served by an event loop of the hub has no task until it comes back. When there are as many connections as the configuration allows, the loop stops accepting: clients
 //! wait in the queue of the kernel, which is bounded. The loop ends with the phase [`Phase::Closing`], after it has taken
 //! what is queued.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use petasos_hub::metrics::Metrics;
+use bytes::Bytes;
+use petasos_hub::{SocketOwner, metrics::Metrics};
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
 };
@@ -20,6 +22,7 @@ use super::{
     connection::{Connections, reached},
     drain::Phase,
     socket::SocketOptions,
+    stream::PlainStream,
 };
 
 /// How long the loop rests when the system has no more file descriptors or memory: long enough not to spin, short enough
@@ -98,7 +101,7 @@ impl Acceptor {
     }
 
     /// Clients in the queue believe that they are connected: closing the listener would reset them (decision 26).
-    fn take_queued(&self, listener: &std::net::TcpListener) {
+    fn take_queued(self: &Arc<Self>, listener: &std::net::TcpListener) {
         for _ in 0..BACKLOG {
             let Ok((stream, peer)) = listener.accept() else { return };
             let usable = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
@@ -118,19 +121,65 @@ impl Acceptor {
         room.acquire_owned().await.ok()
     }
 
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+    fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
         // A listener for both families sees IPv4 addresses in the disguise of IPv6.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let connections = Arc::clone(&self.connections);
-        let open = OpenGuard::new(Arc::clone(&self.metrics));
-        let mut phase = connections.phase();
+        let seat = Seat { _permit: permit, _open: OpenGuard::new(Arc::clone(&self.metrics)) };
+        let acceptor = Arc::clone(self);
         self.tasks.spawn(async move {
-            tokio::select! {
-                () = connections.serve(stream, peer) => {}
-                () = reached(&mut phase, Phase::Over) => {}
-            }
-            drop((permit, open));
+            let connections = Arc::clone(&acceptor.connections);
+            acceptor.serve(connections.serve(stream, peer), peer, seat).await;
         });
+    }
+
+    /// Serves a connection, or a part of its life. Where its stream becomes live, an event loop of the hub takes it.
+    async fn serve(
+        self: &Arc<Self>,
+        connection: impl Future<Output = Option<PlainStream>>,
+        peer: SocketAddr,
+        seat: Seat,
+    ) {
+        let mut phase = self.connections.phase();
+        let live = tokio::select! {
+            live = connection => live,
+            () = reached(&mut phase, Phase::Over) => None,
+        };
+        if let Some(live) = live {
+            let ends_after = live.ends_after();
+            let acceptor = Arc::clone(self);
+            live.hand_over(Box::new(Owner { acceptor, runtime: Handle::current(), peer, ends_after, seat }));
+        }
+    }
+}
+
+/// What a connection holds on to for as long as it is open.
+struct Seat {
+    _permit: Option<OwnedSemaphorePermit>,
+    _open: OpenGuard,
+}
+
+/// Waits for a socket whose stream an event loop serves, to go on with the connection when the stream has ended.
+struct Owner {
+    acceptor: Arc<Acceptor>,
+    runtime: Handle,
+    peer: SocketAddr,
+    ends_after: bool,
+    seat: Seat,
+}
+
+impl SocketOwner for Owner {
+    fn give_back(self: Box<Self>, socket: std::net::TcpStream, read_ahead: Bytes) {
+        let Self { acceptor, runtime, peer, ends_after, seat } = *self;
+        let tasks = acceptor.tasks.clone();
+        tasks.spawn_on(
+            async move {
+                // Fails only where the system has no room to watch it.
+                let Ok(socket) = TcpStream::from_std(socket) else { return };
+                let connections = Arc::clone(&acceptor.connections);
+                acceptor.serve(connections.resume(socket, read_ahead, peer, ends_after), peer, seat).await;
+            },
+            &runtime,
+        );
     }
 }
 

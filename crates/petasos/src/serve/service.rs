@@ -13,12 +13,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header::CONNECTION};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::service::TowerToHyperService;
-use petasos_hub::http::{CloseWithoutAnswer, ConnectionInfo, PublishOrder};
+use petasos_hub::http::{CloseWithoutAnswer, ConnectionInfo, OpenStream, PublishOrder};
 use tokio::sync::{Notify, watch};
 
 use super::{
     activity::{Activity, RequestGuard},
     drain::Phase,
+    exit::{Exit, Leaving},
 };
 
 /// The requests of one connection.
@@ -28,6 +29,7 @@ pub(super) struct ConnectionService {
     info: ConnectionInfo,
     activity: Arc<Activity>,
     phase: watch::Receiver<Phase>,
+    exit: Option<Exit>,
 }
 
 /// What a service says of the connection it serves.
@@ -37,6 +39,8 @@ pub(super) struct Peer {
     pub(super) tls: bool,
     /// See [`ConnectionInfo::cut`].
     pub(super) cut: Option<Arc<Notify>>,
+    /// Where streams leave hyper by; `None` where they stay.
+    pub(super) exit: Option<Exit>,
 }
 
 /// A request that is to get no answer (C01): HTTP/1 connections end, HTTP/2 streams are refused in a way that says the
@@ -52,12 +56,14 @@ impl ConnectionService {
         activity: Arc<Activity>,
         phase: watch::Receiver<Phase>,
     ) -> Self {
-        let Peer { address, tls, cut } = peer;
+        let Peer { address, tls, cut, exit } = peer;
+        let order = PublishOrder::default();
         Self {
             router: TowerToHyperService::new(router),
-            info: ConnectionInfo { peer: address, tls, order: PublishOrder::default(), cut },
+            info: ConnectionInfo { peer: address, tls, order, cut, takes_streams: false },
             activity,
             phase,
+            exit,
         }
     }
 }
@@ -73,13 +79,26 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let publishes = request.method() == Method::POST;
         let mut guard = self.activity.request_begins(publishes);
         request.extensions_mut().insert(self.info.order.next_turn());
-        request.extensions_mut().insert(self.info.clone());
+        let exit = self.exit.clone().filter(|_| Exit::is_for(&request));
+        request
+            .extensions_mut()
+            .insert(ConnectionInfo { takes_streams: exit.is_some(), ..self.info.clone() });
+        let ends_after = Exit::is_last(&request);
         let answer = self.router.call(request);
         let phase = self.phase.clone();
         Box::pin(async move {
             let mut response = answer.await.unwrap_or_else(|never: Infallible| match never {});
             if response.extensions().get::<CloseWithoutAnswer>().is_some() {
                 return Err(Unanswered(h2::Reason::REFUSED_STREAM.into()));
+            }
+            if let Some(exit) = exit
+                && let Some(subscription) =
+                    response.extensions_mut().remove().and_then(|open: OpenStream| open.take())
+            {
+                let (head, _) = response.into_parts();
+                exit.leave(Leaving { head, subscription, ends_after });
+                // The task of the connection takes it from here, and this goes with the rest of hyper.
+                return std::future::pending().await;
             }
             // A publisher that is told to take another connection finds the hub that comes after this one. HTTP/2 has
             // GOAWAY for that, and hyper drops this field there.

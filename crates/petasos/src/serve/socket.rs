@@ -79,6 +79,11 @@ impl Socket {
         Self { stream, write_timeout, stall: None }
     }
 
+    /// The connection without the watch over its writes.
+    pub(super) fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
     /// Makes dropping it a reset, which gives up at once what the kernel still holds for the peer.
     pub(super) fn reset_on_drop(&self) {
         // Fails only on a socket that is gone already.

@@ -80,6 +80,17 @@ impl<S> Wire<S> {
     pub(super) fn get_ref(&self) -> &S {
         &self.inner
     }
+
+    /// What is underneath, and what was read from it and not read again.
+    pub(super) fn into_inner(self) -> (S, Bytes) {
+        (self.inner, self.before)
+    }
+
+    fn sends(&self, flushed: bool) {
+        if let Some(http1) = &self.http1 {
+            http1.activity.sends(flushed);
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
@@ -143,6 +154,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.sends(false);
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
@@ -151,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.sends(false);
         Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
     }
 
@@ -158,8 +171,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         self.inner.is_write_vectored()
     }
 
+    /// hyper comes here when it has written everything that it holds.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        self.sends(true);
+        Poll::Ready(Ok(()))
     }
 
     /// Ends this side (with TLS: says so), then reads on for a while: see [`LINGER_TIME`].

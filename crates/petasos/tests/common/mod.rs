@@ -62,6 +62,14 @@ impl Engine {
         start(config, self.has_history()).await
     }
 
+    /// The number of event loops differs, because nothing that a client sees may depend on it.
+    fn event_loops(self) -> usize {
+        match self {
+            Self::Local => 4,
+            Self::Sqlite => 2,
+        }
+    }
+
     fn config(self, directory: &Path) -> Config {
         let transport = match self {
             Self::Local => TransportConfig::Local,
@@ -77,7 +85,7 @@ impl Engine {
             admin_address: Some("127.0.0.1:0".into()),
             tls: None,
             transport,
-            hub: HubConfig::default(),
+            hub: HubConfig { event_loops: self.event_loops(), ..HubConfig::default() },
             http: HttpConfig::default(),
             auth: default_auth(),
             server: ServerConfig {

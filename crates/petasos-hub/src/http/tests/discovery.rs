@@ -14,7 +14,8 @@ const METADATA: &str = "/.well-known/oauth-protected-resource/.well-known/mercur
 
 fn over(mut request: Request<Body>, peer: &str, tls: bool, fields: &[(&'static str, &str)]) -> Request<Body> {
     let peer = peer.parse().expect("an address");
-    request.extensions_mut().insert(ConnectionInfo { peer, tls, order: PublishOrder::default(), cut: None });
+    let order = PublishOrder::default();
+    request.extensions_mut().insert(ConnectionInfo { peer, tls, order, cut: None, takes_streams: false });
     for (name, value) in fields {
         request.headers_mut().insert(*name, value.parse().expect("a value"));
     }

@@ -106,6 +106,7 @@ async fn s07_streams_over_a_limit_are_429_until_one_ends() {
             tls: false,
             order: PublishOrder::default(),
             cut: None,
+            takes_streams: false,
         };
         request.extensions_mut().insert(info);
         request

@@ -70,6 +70,10 @@ pub(in super::super) static OPTIONS: &[OptionSpec] = &[
     option("hub.dispatch_timeout", Kind::Duration, "5s", "How long a subscriber's socket may take no bytes before it is \
         disconnected; 0 is never."),
     option("hub.backlog", Kind::Size, "1MiB", "What one subscriber may have waiting before it is disconnected."),
+    option("hub.backlog_total", Kind::Size, "128MiB", "What all subscribers together may have waiting; above it, those \
+        with the most are disconnected. An event that waits for several is counted for each."),
+    option("hub.event_loops", Kind::Count, "0", "Threads that deliver, among which the subscribers are shared; 0 is one \
+        for each processor."),
     option("hub.recent", Kind::Size, "32MiB", "The newest events, kept in memory for subscribers that come back."),
     option("hub.fanout_lag", Kind::Size, "4MiB", "How far delivery may fall behind before publishers wait."),
     option("hub.publish_wait", Kind::Duration, "10s", "How long a publisher may have to wait before it is answered 503."),

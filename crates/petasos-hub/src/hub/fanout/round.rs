@@ -1,0 +1,178 @@
+//! A round: everything the log has gained since the last one, to everybody who gets it. Each event is matched once, and
+//! each subscriber's part goes out in one piece.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{event_loop::EventLoop, groups::NOTHING, outlet::Written, policy::Lagging, subscriber::Sink};
+use crate::{
+    hub::{
+        EndReason,
+        event::Event,
+        queue::{Pushed, Queue},
+        selector::may_read,
+    },
+    transport::Head,
+};
+
+/// What a round is put together in is kept for the next one, if it is no larger.
+const SCRATCH_BYTES: usize = 1 << 20;
+
+impl EventLoop {
+    /// Hands out the next events of the log.
+    pub(super) fn round(&mut self, events: Vec<Arc<Event>>) {
+        let Some(last) = events.last() else { return };
+        self.head = Head { position: last.position, id: Some(last.update.id().to_owned()) };
+        let (mut deliveries, mut bytes) = (0_u64, 0_u64);
+        let mut hits = Vec::new();
+        let mut woken: Vec<Arc<Queue>> = Vec::new();
+        let mut touched: Vec<u32> = Vec::new();
+        for (number, event) in events.iter().enumerate() {
+            let topics = event.topics();
+            hits.clear();
+            self.table.index().lookup(&topics, &mut hits);
+            for slot in &hits {
+                let Some(subscriber) = self.table.get_mut(*slot) else { continue };
+                if event.position <= subscriber.from || !may_read(&subscriber.grant, event, &topics) {
+                    continue;
+                }
+                match &subscriber.sink {
+                    Sink::Queue(queue) => match queue.push(event) {
+                        Pushed::Unwanted => continue,
+                        Pushed::More => {}
+                        Pushed::First => woken.push(Arc::clone(queue)),
+                        Pushed::Full => self.pressing.push(*slot),
+                    },
+                    Sink::Socket(_) => {
+                        if subscriber.list == NOTHING {
+                            touched.push(small(*slot));
+                        }
+                        subscriber.list = self.groups.add(subscriber.list, small(number));
+                    }
+                }
+                deliveries += 1;
+                bytes += event.len() as u64;
+            }
+        }
+        woken.iter().for_each(|queue| queue.wake());
+        self.send(&events, &touched);
+        let metrics = &self.shared.metrics;
+        metrics.deliveries_total.inc_by(deliveries);
+        metrics.delivered_bytes_total.inc_by(bytes);
+        self.pressing_since_ms = self.now_ms;
+        self.unfinished = events;
+        self.shed();
+        self.judge();
+    }
+
+    /// Sends each subscriber what it gets. Those with equal lists are sent the same bytes, put together once.
+    fn send(&mut self, events: &[Arc<Event>], touched: &[u32]) {
+        let mut by_list: Vec<(u32, u32)> = touched
+            .iter()
+            .filter_map(|slot| {
+                let subscriber = self.table.get_mut(*slot as usize)?;
+                Some((std::mem::replace(&mut subscriber.list, NOTHING), *slot))
+            })
+            .collect();
+        by_list.sort_unstable();
+        let mut list = Vec::new();
+        let mut together = std::mem::take(&mut self.scratch);
+        for group in by_list.chunk_by(|one, other| one.0 == other.0) {
+            self.groups.list(group[0].0, &mut list);
+            let pieces = || list.iter().filter_map(|number| events.get(*number)).map(|event| event.framed());
+            let ready: &[u8] = match list[..] {
+                [only] => events.get(only).map_or(&[], |event| event.framed()),
+                _ => {
+                    together.clear();
+                    pieces().for_each(|piece| together.extend_from_slice(piece));
+                    &together
+                }
+            };
+            for (_, slot) in group {
+                let slot = *slot as usize;
+                let Some(subscriber) = self.table.get_mut(slot) else { continue };
+                let Sink::Socket(outlet) = &mut subscriber.sink else { continue };
+                let written = outlet.send(ready, pieces(), self.now_ms, &self.shared.budget);
+                if written == Written::All {
+                    continue;
+                }
+                let bound_bytes = self.shared.config.backlog_bytes;
+                outlet.measure(bound_bytes, self.now_ms);
+                if outlet.waiting_bytes() > bound_bytes {
+                    self.pressing.push(slot);
+                }
+                self.after_write(slot, written);
+            }
+        }
+        together.clear();
+        together.shrink_to(SCRATCH_BYTES);
+        self.scratch = together;
+        self.groups.clear();
+    }
+
+    /// Looks at the readers that more than their bound waits for, disconnects those who are too slow, and finishes the
+    /// round when none is left.
+    pub(super) fn judge(&mut self) {
+        if !self.pressing.is_empty() {
+            let bound_bytes = self.shared.config.backlog_bytes;
+            let live = self.table.iter().filter(|(_, subscriber)| subscriber.is_live());
+            let (all, behind) = live.fold((0, 0), |(all, behind), (_, subscriber)| {
+                (all + 1, behind + usize::from(subscriber.waiting_bytes() > bound_bytes / 2))
+            });
+            let alone = behind * 2 <= all;
+            let mut pressing = std::mem::take(&mut self.pressing);
+            pressing.retain(|slot| self.is_pressing(*slot, alone));
+            self.pressing.append(&mut pressing);
+        }
+        if self.pressing.is_empty() {
+            let finished = std::mem::take(&mut self.unfinished);
+            self.reached.advance(self.number, &finished);
+        }
+    }
+
+    fn is_pressing(&mut self, slot: usize, alone: bool) -> bool {
+        let bound_bytes = self.shared.config.backlog_bytes;
+        let waited_ms = self.now_ms.saturating_sub(self.pressing_since_ms);
+        let Some(subscriber) = self.table.get_mut(slot) else { return false };
+        match &mut subscriber.sink {
+            Sink::Queue(queue) => {
+                let waits = queue.is_pressing(Duration::from_millis(waited_ms), alone);
+                if waits {
+                    queue.wake();
+                }
+                waits
+            }
+            Sink::Socket(outlet) => {
+                outlet.measure(bound_bytes, self.now_ms);
+                if outlet.waiting_bytes() <= bound_bytes {
+                    return false;
+                }
+                let idle_ms = self.now_ms.saturating_sub(outlet.written_ms());
+                let lagging = Lagging { idle_ms, over_ms: outlet.over_ms(), waited_ms, alone };
+                if lagging.is_too_slow() {
+                    self.abandon(slot, EndReason::SlowReader);
+                    return false;
+                }
+                true
+            }
+        }
+    }
+
+    /// While all together have more waiting than the process may hold: disconnects the reader of this loop that has most.
+    pub(super) fn shed(&mut self) {
+        while self.shared.budget.is_over() {
+            let waiting = self.table.iter().map(|(slot, subscriber)| (subscriber.waiting_bytes(), slot));
+            // Other loops have the readers that are to go, and look for them within the interval of stalls.
+            let Some((1.., slot)) = waiting.max() else { return };
+            match self.table.get(slot).map(|subscriber| &subscriber.sink) {
+                Some(Sink::Queue(queue)) => queue.give_up(),
+                Some(Sink::Socket(_)) => self.abandon(slot, EndReason::SlowReader),
+                None => return,
+            }
+        }
+    }
+}
+
+/// There are never four billion subscribers, or events in a round.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
