@@ -14,7 +14,7 @@ mod exposition;
 mod framing;
 mod head_timer;
 mod listener;
-mod process;
+pub(crate) mod process;
 mod readiness;
 mod reload;
 mod service;
