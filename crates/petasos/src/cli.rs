@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{check, client, health, history, serve, token};
+use crate::{bench, check, client, health, history, serve, token};
 
 /// The engines that this binary was built with, by their URL schemes.
 pub const ENGINES: &[&str] = if cfg!(feature = "sqlite") { &["local", "sqlite"] } else { &["local"] };
@@ -58,6 +58,8 @@ pub enum Command {
     Health(Box<health::Args>),
     /// Look after the history: stats, export, import, purge, verify
     History(Box<history::Args>),
+    /// Measure what a hub can do, and what that costs
+    Bench(Box<bench::Args>),
     /// Print completions for a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completions {

@@ -3,6 +3,7 @@
 // Its documentation is for the people who change it: links to private items are of use to them.
 #![allow(rustdoc::private_intra_doc_links)]
 
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod client;

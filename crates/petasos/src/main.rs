@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use petasos::{
-    check,
+    bench, check,
     cli::{self, Cli, Command},
     client, health, history, serve, token,
 };
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(*args),
         Command::Health(args) => health::run(*args),
         Command::History(args) => history::run(*args),
+        Command::Bench(args) => bench::run(*args),
         Command::Completions { shell } => cli::completions(shell),
     }
 }

@@ -17,3 +17,5 @@ mod runtime;
 pub mod sse;
 pub mod subscribe;
 pub mod target;
+
+pub(crate) use runtime::interrupted;

@@ -24,7 +24,7 @@ pub(super) fn run(command: impl Future<Output = Exit>) -> ExitCode {
 }
 
 /// Resolves when the user presses Ctrl-C or somebody sends SIGTERM. A second signal ends the process at once.
-pub(super) async fn interrupted() {
+pub(crate) async fn interrupted() {
     signal().await;
     tokio::spawn(async {
         signal().await;

@@ -11,7 +11,10 @@ use super::{
     suggest,
     surroundings::{Environment, Files},
 };
-use crate::client::target::{TOKEN_VARIABLE, URL_VARIABLE};
+use crate::{
+    bench::SUBSCRIBER_TOKEN_VARIABLE,
+    client::target::{TOKEN_VARIABLE, URL_VARIABLE},
+};
 
 /// The variable that names the configuration file. No option: it is read before the file is.
 pub(super) const CONFIG_VARIABLE: &str = "PETASOS_CONFIG";
@@ -20,7 +23,7 @@ pub(super) const CONFIG_VARIABLE: &str = "PETASOS_CONFIG";
 pub(super) const DIRECTIVES_VARIABLE: &str = "MERCURE_EXTRA_DIRECTIVES";
 
 /// Variables of the client commands. They are no options of a hub, but may well stand in its environment.
-const CLIENT_VARIABLES: [&str; 2] = [TOKEN_VARIABLE, URL_VARIABLE];
+const CLIENT_VARIABLES: [&str; 3] = [TOKEN_VARIABLE, URL_VARIABLE, SUBSCRIBER_TOKEN_VARIABLE];
 
 /// How the variables of the reference hub's image begin.
 const DROP_IN_PREFIX: &str = "MERCURE_";

@@ -15,7 +15,7 @@ mod exposition;
 mod framing;
 mod head_timer;
 mod listener;
-mod process;
+pub(crate) mod process;
 mod readiness;
 mod reload;
 mod service;

@@ -38,7 +38,7 @@ pub(super) fn register(registry: &mut Registry) {
 }
 
 /// Allows as many open files as the system lets a process have: each stream is one.
-pub(super) fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum || (limit.current.is_some() && limit.maximum.is_none()) {
         let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };

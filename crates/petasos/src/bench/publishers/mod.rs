@@ -1,0 +1,233 @@
+//! Publishers: each has one connection and one update under way, as an application's worker has it.
+//!
+//! They share few threads, usually one. A thread owns its publishers; others see counters and tell it which [`Job`] to
+//! do. Without a pace a publisher sends as soon as it is answered (closed loop). With one it sends at its times; while
+//! an answer is awaited, updates that fall due wait for their turn, and the time they waited counts ([`super::pacing`]).
+//! What waits is a number, not a queue.
+
+mod reply;
+mod thread;
+
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use mio::Waker;
+use parking_lot::Mutex;
+
+use super::{
+    choice::Distribution, endpoint::Endpoint, histogram::Latencies, request::Publish, window::Window,
+};
+
+/// Everything that publishers need to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How many.
+    pub(crate) count: usize,
+    /// On how many threads.
+    pub(crate) threads: usize,
+    /// Where.
+    pub(crate) endpoint: Endpoint,
+    /// The request.
+    pub(crate) request: Publish,
+    /// How many streams there are, at least [`Self::count`].
+    pub(crate) streams: u32,
+    /// Which are how busy.
+    pub(crate) distribution: Distribution,
+    /// When latencies count.
+    pub(crate) window: Arc<Window>,
+}
+
+/// What publishers are to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    /// One update on each stream.
+    Each,
+    /// So many updates each.
+    Count(u64),
+    /// Updates until they are stopped: at this many a second together, from that time on, or as fast as answers come.
+    Load { per_second: Option<f64>, start_ns: u64 },
+    /// So many updates together, numbered through on stream 0; every so many-th of them on stream 1 instead.
+    Fill { next: Arc<AtomicU64>, end: u64, rare_every: u64 },
+}
+
+#[derive(Debug)]
+enum Command {
+    Do(Job),
+    /// Begin nothing more.
+    Stop,
+    Quit,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shown {
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+    errors: AtomicU64,
+    connected: AtomicUsize,
+    /// Nothing is under way and nothing is to be begun.
+    idle: AtomicBool,
+    cpu_ns: AtomicU64,
+    failure: Mutex<Option<String>>,
+    recent: Mutex<Latencies>,
+    record: Mutex<Record>,
+    commands: Mutex<VecDeque<Command>>,
+}
+
+/// What has been published, as a thread leaves it whenever it becomes idle.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    /// How many updates of each stream were sent, by stream.
+    pub(crate) published: Vec<u64>,
+    /// Updates that were sent, not acknowledged, and perhaps stored.
+    pub(crate) excused: HashSet<(u32, u64)>,
+    /// Latencies of updates within the window, from when they were due to their answer.
+    pub(crate) latencies: Latencies,
+}
+
+#[derive(Debug)]
+struct Worker {
+    shown: Arc<Shown>,
+    waker: Arc<Waker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Publishers at work. They are closed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Publishers {
+    workers: Vec<Worker>,
+    count: usize,
+    streams: usize,
+}
+
+impl Publishers {
+    /// Starts the threads, which begin to open connections.
+    ///
+    /// # Errors
+    /// There are no threads or files to be had.
+    pub(crate) fn start(plan: &Plan) -> io::Result<Self> {
+        let threads = plan.threads.clamp(1, plan.count.max(1));
+        let workers = (0..threads).map(|index| {
+            let own: Vec<usize> = (index..plan.count).step_by(threads).collect();
+            let shown = Arc::new(Shown::default());
+            let (thread, waker) = thread::Thread::new(plan, &own, Arc::clone(&shown))?;
+            let builder = std::thread::Builder::new().name(format!("publishers-{index}"));
+            let thread = builder.spawn(move || thread.run())?;
+            Ok(Worker { shown, waker, thread: Some(thread) })
+        });
+        let workers = workers.collect::<io::Result<_>>()?;
+        Ok(Self { workers, count: plan.count, streams: plan.streams as usize })
+    }
+
+    /// How many there are to be.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connected(&self) -> usize {
+        self.shown(|shown| shown.connected.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Updates that were acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.shown(|shown| shown.acknowledged.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Answers that asked to try again later (429, 5xx); the update was sent again.
+    pub(crate) fn refused(&self) -> u64 {
+        self.shown(|shown| shown.refused.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Connections that broke with an update under way.
+    pub(crate) fn errors(&self) -> u64 {
+        self.shown(|shown| shown.errors.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Processor time of the threads, up to their last wait.
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        self.shown(|shown| shown.cpu_ns.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Why they cannot go on.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.shown(|shown| shown.failure.lock().clone()).flatten().next()
+    }
+
+    /// Adds the latencies since the last call to `to`.
+    pub(crate) fn take_recent(&self, to: &mut Latencies) {
+        for worker in &self.workers {
+            let mut recent = worker.shown.recent.lock();
+            if recent.len() > 0 {
+                to.add(&recent);
+                recent.clear();
+            }
+        }
+    }
+
+    /// Begins a job.
+    pub(crate) fn begin(&self, job: &Job) {
+        for worker in &self.workers {
+            let mut commands = worker.shown.commands.lock();
+            worker.shown.idle.store(false, Ordering::Release);
+            commands.push_back(Command::Do(job.clone()));
+            drop(commands);
+            let _ = worker.waker.wake();
+        }
+    }
+
+    /// Ends a job that would go on; what is under way is still answered.
+    pub(crate) fn stop(&self) {
+        self.tell(|| Command::Stop);
+    }
+
+    /// Whether the job is done, to its last answer.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shown(|shown| shown.idle.load(Ordering::Acquire)).all(|idle| idle)
+    }
+
+    /// What has been published. Complete while they are idle.
+    pub(crate) fn record(&self) -> Record {
+        let mut total = Record { published: vec![0; self.streams], ..Record::default() };
+        for worker in &self.workers {
+            let record = worker.shown.record.lock();
+            for (sum, published) in total.published.iter_mut().zip(&record.published) {
+                // A stream has one publisher, so that one of the two is 0.
+                *sum += published;
+            }
+            total.excused.extend(&record.excused);
+            total.latencies.add(&record.latencies);
+        }
+        total
+    }
+
+    fn shown<'s, T: 's>(&'s self, get: impl Fn(&Shown) -> T + 's) -> impl Iterator<Item = T> + 's {
+        self.workers.iter().map(move |worker| get(&worker.shown))
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            worker.shown.commands.lock().push_back(command());
+            // It fails only for a thread that has ended.
+            let _ = worker.waker.wake();
+        }
+    }
+}
+
+impl Drop for Publishers {
+    fn drop(&mut self) {
+        self.tell(|| Command::Quit);
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
