@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     budget::Budget,
-    fanout::{Fanout, Shared},
+    fanout::{Census, Fanout, Shared},
     presence::Presence,
     publish::Lag,
     recent::Recent,
@@ -102,7 +102,7 @@ impl Default for HubConfig {
             backlog_total_bytes: 128 << 20,
             event_loops: 0,
             recent_bytes: 32 << 20,
-            fanout_lag_bytes: 4 << 20,
+            fanout_lag_bytes: 512 << 10,
             publish_wait: Duration::from_secs(10),
             lease: Duration::from_secs(15),
         }
@@ -178,6 +178,7 @@ impl HubBuilder {
             metrics: self.metrics,
             lag: Arc::new(Lag::new(self.config.fanout_lag_bytes)),
             budget: Arc::new(Budget::new(self.config.backlog_total_bytes)),
+            census: Census::default(),
             config: self.config,
         });
         let closed = CancellationToken::new();

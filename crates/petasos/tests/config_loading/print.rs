@@ -51,7 +51,7 @@ fn every_value_has_its_source_and_secrets_are_redacted() {
     hub.backlog_total = "128MiB"                           # default
     hub.event_loops = "0"                                  # default
     hub.recent = "32MiB"                                   # default
-    hub.fanout_lag = "4MiB"                                # default
+    hub.fanout_lag = "512KiB"                              # default
     hub.publish_wait = "10s"                               # default
     hub.lease = "15s"                                      # default
     limits.body = "1MiB"                                   # default

@@ -19,6 +19,7 @@ use super::{
     groups::Groups,
     inbox::{Inbox, Mail, inbox},
     outlet::{Outlet, Written},
+    policy::{Count, Crowd},
     reached::Reached,
     subscriber::{Attached, Entry, Sink, Table},
     timers::{STALL_INTERVAL_MS, TICK_MS, ticks_after},
@@ -64,6 +65,14 @@ pub(super) struct EventLoop {
     pub(super) pressing_since_ms: u64,
     /// The events of that round.
     pub(super) unfinished: Vec<Arc<Event>>,
+    /// What this loop has told the census of readers.
+    pub(super) count: Count,
+    /// Most readers are behind, and events wait for them.
+    pub(super) crowd: Option<Crowd>,
+    /// A socket has taken bytes that waited for it.
+    pub(super) progress_ms: u64,
+    /// The inbox has more events than the last round took.
+    more: bool,
     pub(super) stalls_looked_for_ms: u64,
     /// The metric of what waits was not zero when it was last told.
     pub(super) backlog_told: bool,
@@ -100,6 +109,10 @@ impl EventLoop {
             pressing: Vec::new(),
             pressing_since_ms: 0,
             unfinished: Vec::new(),
+            count: Count::default(),
+            crowd: None,
+            progress_ms: 0,
+            more: false,
             stalls_looked_for_ms: 0,
             backlog_told: false,
             draining: false,
@@ -128,13 +141,15 @@ impl EventLoop {
             if !self.pressing.is_empty() {
                 self.judge();
             }
-            let Mail { commands, events, gap, stop, .. } = self.inbox.take(self.pressing.is_empty());
+            let wanted = (self.pressing.is_empty() && !self.is_crowded()).then_some(self.round_bytes());
+            let Mail { commands, events, gap, stop, more, .. } = self.inbox.take(wanted);
+            self.more = more;
             commands.into_iter().for_each(|command| self.handle(command));
             if gap {
                 self.end_all(EndReason::Overtaken);
             }
             if !events.is_empty() {
-                self.round(events);
+                self.round(events.into());
             }
             self.wheel.advance(self.now_ms / TICK_MS, &mut due);
             due.drain(..).for_each(|slot| self.fire(slot));
@@ -147,7 +162,10 @@ impl EventLoop {
 
     /// How long there is nothing to do but wait. `None`: until somebody wakes the loop.
     fn patience(&self) -> Option<Duration> {
-        if !self.pressing.is_empty() {
+        if self.more {
+            return Some(Duration::ZERO);
+        }
+        if !self.pressing.is_empty() || self.crowd.is_some() {
             return Some(PRESSING_INTERVAL);
         }
         let timer = self.wheel.next().map(|tick| tick * TICK_MS);
@@ -261,7 +279,11 @@ impl EventLoop {
             return self.abandon(slot, EndReason::ClientGone);
         }
         if event.is_writable() && outlet.waiting_bytes() > 0 {
+            let before = outlet.waiting_bytes();
             let written = outlet.flush(self.now_ms, &self.shared.budget);
+            if outlet.waiting_bytes() < before {
+                self.progress_ms = self.now_ms;
+            }
             outlet.measure(self.shared.config.backlog_bytes, self.now_ms);
             self.after_write(slot, written);
         }
@@ -326,6 +348,6 @@ impl Drop for EventLoop {
         self.inbox.stop();
         self.end_all(EndReason::Shutdown);
         // What came in last is told by being dropped.
-        drop(self.inbox.take(true));
+        drop(self.inbox.take(Some(usize::MAX)));
     }
 }

@@ -4,6 +4,7 @@
 //! are bounded by the number of connections. A loop that works is not woken again: it looks here before it sleeps.
 
 use std::{
+    collections::VecDeque,
     io,
     pin::pin,
     sync::{
@@ -37,12 +38,14 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 pub(super) struct Mail {
     pub(super) commands: Vec<Command>,
-    pub(super) events: Vec<Arc<Event>>,
+    pub(super) events: VecDeque<Arc<Event>>,
     event_bytes: usize,
     /// Events are missing before those that come next.
     pub(super) gap: bool,
     /// The loop is to end, or has.
     pub(super) stop: bool,
+    /// There are more events than were taken.
+    pub(super) more: bool,
 }
 
 impl Inbox {
@@ -100,18 +103,28 @@ impl Inbox {
         self.ring();
     }
 
-    /// Takes everything out; events only if they are wanted now.
-    pub(super) fn take(&self, with_events: bool) -> Mail {
+    /// Takes all commands out, and events of about so many bytes as they are sent; `None`: events are not wanted now.
+    pub(super) fn take(&self, event_bytes: Option<usize>) -> Mail {
         // First, so that whatever comes in behind this rings again.
         self.rung.store(false, Ordering::SeqCst);
         let mut mail = self.mail.lock();
         let stop = mail.stop;
         let mut taken = Mail { stop, ..Mail::default() };
         taken.commands = std::mem::take(&mut mail.commands);
-        if with_events {
+        if let Some(limit_bytes) = event_bytes {
             taken.gap = std::mem::take(&mut mail.gap);
-            taken.events = std::mem::take(&mut mail.events);
-            mail.event_bytes = 0;
+            let mut bytes = 0;
+            let within = mail.events.iter().take_while(|event| {
+                let room = bytes < limit_bytes;
+                bytes += event.len();
+                room
+            });
+            let count = within.count();
+            let rest = mail.events.split_off(count);
+            taken.events = std::mem::replace(&mut mail.events, rest);
+            let memory_bytes: usize = taken.events.iter().map(|event| event.memory_bytes()).sum();
+            mail.event_bytes -= memory_bytes;
+            taken.more = !mail.events.is_empty();
             drop(mail);
             self.room.notify_waiters();
         }

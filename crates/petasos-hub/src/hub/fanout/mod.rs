@@ -37,8 +37,11 @@ use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::subscriber::{Attached, Entry, Key};
 use self::{event_loop::EventLoop, inbox::Inbox, reached::Reached};
+pub(super) use self::{
+    policy::Census,
+    subscriber::{Attached, Entry, Key},
+};
 use super::{HubConfig, SocketOwner, budget::Budget, publish::Lag, recent::Recent, stream::Lifetime};
 use crate::{
     metrics::Metrics,
@@ -97,6 +100,7 @@ pub(super) struct Shared {
     pub(super) config: HubConfig,
     pub(super) lag: Arc<Lag>,
     pub(super) budget: Arc<Budget>,
+    pub(super) census: Census,
 }
 
 /// The fan-out as the rest of the hub sees it.

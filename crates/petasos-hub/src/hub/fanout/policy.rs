@@ -2,7 +2,10 @@
 //! is disconnected and resumes by its cursor. It must not slow anybody down, and a reader must not be blamed for what is
 //! the hub's doing or its machine's: a loop waits a little before it takes more events, and publishers wait behind it.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 /// How long a socket may take nothing before a full backlog counts against its reader and not against the hub: a reader
 /// that reads comes round within the time that schedulers need.
@@ -17,6 +20,59 @@ const RELUCTANCE: Duration = Duration::from_millis(500);
 
 /// However busy the machine is, fan-out does not wait longer than this for one reader.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A reader is behind when more than this part of its bound waits for it. A round takes no more than this, so that nobody
+/// comes from nothing to its bound in one.
+pub(super) const BEHIND_PART: usize = 8;
+
+/// How many readers there are on all loops, and how many of them are behind. Each loop counts its own.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Census {
+    live: AtomicUsize,
+    behind: AtomicUsize,
+}
+
+impl Census {
+    /// Replaces what a loop has counted.
+    pub(super) fn recount(&self, before: Count, now: Count) {
+        for (total, before, now) in
+            [(&self.live, before.live, now.live), (&self.behind, before.behind, now.behind)]
+        {
+            total.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether more than half are behind.
+    pub(super) fn most_are_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) * 2 > self.live.load(Ordering::Relaxed)
+    }
+}
+
+/// The readers of one loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) live: usize,
+    pub(super) behind: usize,
+}
+
+/// Most readers are behind: it is the machine that is slow, or the one program behind them all, and the loop takes no more
+/// events until it has got better. So all go at the pace that most can keep, and publishers with them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crowd {
+    /// Since when.
+    pub(super) since_ms: u64,
+    /// When it was looked at.
+    pub(super) looked_ms: u64,
+}
+
+impl Crowd {
+    /// Whether it is of no use to wait for it any longer: nobody takes anything, or it has been long.
+    pub(super) fn is_hopeless(self, now_ms: u64, progress_ms: u64) -> bool {
+        let longer =
+            |since_ms: u64, limit: Duration| u128::from(now_ms.saturating_sub(since_ms)) > limit.as_millis();
+        longer(progress_ms.max(self.since_ms), COMMON_GRACE) || longer(self.since_ms, PATIENCE)
+    }
+}
 
 /// What is known of a reader that more than its bound waits for.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +120,28 @@ mod tests {
     #[test]
     fn one_that_takes_a_little_now_and_then_does_not_set_the_pace() {
         assert!(Lagging { idle_ms: 50, over_ms: 501, ..FRESH }.is_too_slow());
+    }
+
+    #[test]
+    fn all_loops_are_counted() {
+        let census = Census::default();
+        census.recount(Count::default(), Count { live: 3, behind: 2 });
+        assert!(census.most_are_behind());
+        census.recount(Count::default(), Count { live: 1, behind: 0 });
+        assert!(!census.most_are_behind());
+        census.recount(Count { live: 3, behind: 2 }, Count { live: 1, behind: 1 });
+        assert!(!census.most_are_behind());
+        census.recount(Count { live: 1, behind: 0 }, Count::default());
+        assert!(census.most_are_behind());
+    }
+
+    #[test]
+    fn a_crowd_is_waited_for_while_somebody_takes_something() {
+        let crowd = Crowd { since_ms: 10_000, looked_ms: 10_000 };
+        assert!(!crowd.is_hopeless(11_000, 0));
+        assert!(crowd.is_hopeless(11_001, 9_000));
+        assert!(!crowd.is_hopeless(14_900, 14_800));
+        assert!(crowd.is_hopeless(15_001, 15_000));
     }
 
     #[test]

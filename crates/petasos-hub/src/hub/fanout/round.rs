@@ -3,7 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{event_loop::EventLoop, groups::NOTHING, outlet::Written, policy::Lagging, subscriber::Sink};
+use super::{
+    event_loop::EventLoop,
+    groups::NOTHING,
+    outlet::Written,
+    policy::{BEHIND_PART, Count, Crowd, Lagging},
+    subscriber::Sink,
+};
 use crate::{
     hub::{
         EndReason,
@@ -62,6 +68,40 @@ impl EventLoop {
         self.unfinished = events;
         self.shed();
         self.judge();
+        let (now_ms, most_behind) = (self.now_ms, self.most_are_behind());
+        self.crowd = most_behind.then_some(Crowd { since_ms: now_ms, looked_ms: now_ms });
+    }
+
+    /// What a round takes at most, in bytes.
+    pub(super) fn round_bytes(&self) -> usize {
+        self.shared.config.backlog_bytes / BEHIND_PART
+    }
+
+    /// Whether events are to wait, because most readers are behind.
+    pub(super) fn is_crowded(&mut self) -> bool {
+        let Some(crowd) = self.crowd else { return false };
+        if crowd.looked_ms == self.now_ms {
+            return true;
+        }
+        let goes_on = !crowd.is_hopeless(self.now_ms, self.progress_ms) && self.most_are_behind();
+        self.crowd = goes_on.then_some(Crowd { looked_ms: self.now_ms, ..crowd });
+        goes_on
+    }
+
+    /// Counts this loop's readers anew, and says how it stands with all.
+    fn most_are_behind(&mut self) -> bool {
+        let bound_bytes = self.round_bytes();
+        let is_behind = |slot: usize| {
+            self.table.get(slot).is_some_and(|subscriber| subscriber.waiting_bytes() > bound_bytes)
+        };
+        let behind = if self.table.queues() > 0 {
+            self.table.iter().filter(|(_, subscriber)| subscriber.waiting_bytes() > bound_bytes).count()
+        } else {
+            self.waiting.iter().filter(|slot| is_behind(**slot)).count()
+        };
+        let now = Count { live: self.table.live(), behind };
+        self.shared.census.recount(std::mem::replace(&mut self.count, now), now);
+        self.shared.census.most_are_behind()
     }
 
     /// Sends each subscriber what it gets. Those with equal lists are sent the same bytes, put together once.
@@ -113,12 +153,7 @@ impl EventLoop {
     /// round when none is left.
     pub(super) fn judge(&mut self) {
         if !self.pressing.is_empty() {
-            let bound_bytes = self.shared.config.backlog_bytes;
-            let live = self.table.iter().filter(|(_, subscriber)| subscriber.is_live());
-            let (all, behind) = live.fold((0, 0), |(all, behind), (_, subscriber)| {
-                (all + 1, behind + usize::from(subscriber.waiting_bytes() > bound_bytes / 2))
-            });
-            let alone = behind * 2 <= all;
+            let alone = !self.most_are_behind();
             let mut pressing = std::mem::take(&mut self.pressing);
             pressing.retain(|slot| self.is_pressing(*slot, alone));
             self.pressing.append(&mut pressing);

@@ -71,11 +71,20 @@ pub(super) struct Table {
     index: MatcherIndex<usize>,
     /// Those of them that are on a queue.
     queues: usize,
+    /// Those whose matchers are in the index.
+    live: usize,
 }
 
 impl Table {
     pub(super) fn new(event_loop: u16) -> Self {
-        Self { event_loop, subscribers: Slab::new(), generation: 0, index: MatcherIndex::new(), queues: 0 }
+        Self {
+            event_loop,
+            subscribers: Slab::new(),
+            generation: 0,
+            index: MatcherIndex::new(),
+            queues: 0,
+            live: 0,
+        }
     }
 
     pub(super) fn insert(&mut self, entry: Entry, from: Position, end: Option<(u64, EndReason)>) -> Key {
@@ -98,6 +107,7 @@ impl Table {
         if let Some(subscriber) = self.subscribers.get_mut(slot)
             && !std::mem::replace(&mut subscriber.live, true)
         {
+            self.live += 1;
             subscriber.matchers.iter().for_each(|matcher| self.index.insert(slot, matcher));
         }
     }
@@ -107,6 +117,7 @@ impl Table {
         if let Some(subscriber) = self.subscribers.get_mut(slot)
             && std::mem::take(&mut subscriber.live)
         {
+            self.live -= 1;
             subscriber.matchers.iter().for_each(|matcher| self.index.remove(slot, matcher));
         }
     }
@@ -161,6 +172,11 @@ impl Table {
         self.subscribers.capacity()
     }
 
+    /// How many subscribers events are for.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
     /// How many subscribers are on a queue.
     pub(super) fn queues(&self) -> usize {
         self.queues
@@ -168,10 +184,6 @@ impl Table {
 }
 
 impl Subscriber {
-    pub(super) fn is_live(&self) -> bool {
-        self.live
-    }
-
     /// How many bytes wait for it.
     pub(super) fn waiting_bytes(&self) -> usize {
         match &self.sink {

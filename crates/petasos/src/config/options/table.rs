@@ -75,7 +75,7 @@ pub(in super::super) static OPTIONS: &[OptionSpec] = &[
     option("hub.event_loops", Kind::Count, "0", "Threads that deliver, among which the subscribers are shared; 0 is one \
         for each processor."),
     option("hub.recent", Kind::Size, "32MiB", "The newest events, kept in memory for subscribers that come back."),
-    option("hub.fanout_lag", Kind::Size, "4MiB", "How far delivery may fall behind before publishers wait."),
+    option("hub.fanout_lag", Kind::Size, "512KiB", "How far delivery may fall behind before publishers wait."),
     option("hub.publish_wait", Kind::Duration, "10s", "How long a publisher may have to wait before it is answered 503."),
     option("hub.lease", Kind::Duration, "15s", "How long the subscriptions of a process that died are still listed."),
     // Limits of requests.
