@@ -90,8 +90,19 @@ pub(crate) fn warm_up(
     time: Duration,
 ) -> Result<(), BenchError> {
     session.progress.begin("warming up");
-    let mut course = Course::new(subject)?;
-    course.run(session, subject, time)
+    let_run(session, subject, time)
+}
+
+/// Lets the load run, and shows it.
+///
+/// # Errors
+/// It cannot go on.
+pub(crate) fn let_run(
+    session: &mut Session,
+    subject: &impl Measurable,
+    time: Duration,
+) -> Result<(), BenchError> {
+    Course::new(subject)?.run(session, subject, time)
 }
 
 /// Measures for `time`; updates that are sent meanwhile count in `window`.

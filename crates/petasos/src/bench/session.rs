@@ -49,8 +49,8 @@ pub(crate) struct Hub {
     pub(crate) subscriber: Option<HeaderValue>,
     /// Its processes; empty where they are not known.
     pub(crate) pids: Vec<u32>,
-    /// Its URL, for the report.
-    pub(crate) url: String,
+    /// For the report: its URL, or where a hub that was started keeps its log.
+    pub(crate) name: String,
     /// Stopped when the bench is over.
     _child: Option<SpawnedHub>,
 }
@@ -118,13 +118,13 @@ impl Session {
 }
 
 impl Hub {
-    /// The hub that the flags name, or start.
+    /// The hub that the flags name, or start, with the `usual` store if they do not say which.
     ///
     /// # Errors
     /// It is not there, or what is needed to get in.
-    pub(crate) fn find(common: &Common) -> Result<Self, BenchError> {
+    pub(crate) fn find(common: &Common, usual: Store) -> Result<Self, BenchError> {
         if common.spawn {
-            return Self::spawn(common);
+            return Self::spawn(common, common.store.clone().unwrap_or(usual));
         }
         let target = common.target.resolve(env::var(TOKEN_VARIABLE).ok())?;
         let (publisher, subscriber) = match given_key(common)? {
@@ -140,15 +140,16 @@ impl Hub {
         Self::reach(&target, common, publisher, subscriber, None)
     }
 
-    fn spawn(common: &Common) -> Result<Self, BenchError> {
-        let store = common.store.clone().unwrap_or(Store::Local);
+    fn spawn(common: &Common, store: Store) -> Result<Self, BenchError> {
         let child = SpawnedHub::start(&store, &common.serve_arg)?;
         let target = TargetArgs { url: Some(child.url()), ..TargetArgs::default() }.resolve(None)?;
         let mint = |publish| token(publish, ISSUER, &child.url(), child.secret(), Algorithm::HS256);
         // Subscribers without a token are the usual ones: updates are public unless --private says otherwise.
         let subscriber = if common.private { Some(mint(false)?) } else { None };
         let publisher = Some(mint(true)?);
-        Self::reach(&target, common, publisher, subscriber, Some(child))
+        let name =
+            format!("petasos {}, started for this, store: {}", env!("CARGO_PKG_VERSION"), store.name());
+        Ok(Self { name, ..Self::reach(&target, common, publisher, subscriber, Some(child))? })
     }
 
     fn reach(
@@ -166,7 +167,7 @@ impl Hub {
             publisher,
             subscriber,
             pids,
-            url: target.url.to_string(),
+            name: target.url.to_string(),
             _child: child,
         })
     }

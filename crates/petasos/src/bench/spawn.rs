@@ -28,10 +28,9 @@ const LOG_TAIL_BYTES: usize = 2_000;
 pub(crate) const ISSUER: &str = "https://bench.example";
 
 /// Where the hub keeps its log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
     /// Nowhere: `local://`.
-    #[default]
     Local,
     /// In an embedded store in the system's directory for temporary files.
     Sqlite,

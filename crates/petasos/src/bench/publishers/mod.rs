@@ -53,8 +53,27 @@ pub(crate) enum Job {
     Count(u64),
     /// Updates until they are stopped: at this many a second together, from that time on, or as fast as answers come.
     Load { per_second: Option<f64>, start_ns: u64 },
-    /// So many updates together, numbered through on stream 0; every so many-th of them on stream 1 instead.
-    Fill { next: Arc<AtomicU64>, end: u64, rare_every: u64 },
+    /// So many updates together, numbered through.
+    Fill(Fill),
+}
+
+/// A numbering that all publishers share, so that the order of numbers is that of the history, but for what is under
+/// way at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Fill {
+    /// The next number.
+    pub(crate) next: Arc<AtomicU64>,
+    /// One above the last.
+    pub(crate) end: u64,
+    /// One of so many goes to stream 1, the others to stream 0.
+    pub(crate) rare_every: u64,
+}
+
+impl Fill {
+    /// The stream of a number.
+    pub(crate) fn stream_of(&self, number: u64) -> u32 {
+        u32::from(number % self.rare_every == self.rare_every / 2)
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +93,6 @@ struct Shown {
     connected: AtomicUsize,
     /// Nothing is under way and nothing is to be begun.
     idle: AtomicBool,
-    cpu_ns: AtomicU64,
     failure: Mutex<Option<String>>,
     recent: Mutex<Latencies>,
     record: Mutex<Record>,
@@ -149,11 +167,6 @@ impl Publishers {
     /// Connections that broke with an update under way.
     pub(crate) fn errors(&self) -> u64 {
         self.shown(|shown| shown.errors.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Processor time of the threads, up to their last wait.
-    pub(crate) fn cpu_ns(&self) -> u64 {
-        self.shown(|shown| shown.cpu_ns.load(Ordering::Relaxed)).sum()
     }
 
     /// Why they cannot go on.

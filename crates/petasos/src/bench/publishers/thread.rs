@@ -15,7 +15,7 @@ use super::{
 };
 use crate::bench::{
     choice::Choice,
-    clock::{SECOND_NS, now_ns, thread_cpu_ns},
+    clock::{SECOND_NS, now_ns},
     endpoint::Endpoint,
     histogram::Latencies,
     marker::Marker,
@@ -152,7 +152,6 @@ impl Thread {
                 return self.fail(format!("cannot set a timer: {error}"));
             }
             let timeout = (self.books.recent.len() > 0).then_some(SHOW_EVERY);
-            self.shown.cpu_ns.store(thread_cpu_ns(), Ordering::Relaxed);
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -429,7 +428,7 @@ impl Publisher {
                     per_second.map(|rate| Timetable::new(*start_ns, rate, self.number, publishers));
                 u64::MAX
             }
-            Job::Fill { .. } => u64::MAX,
+            Job::Fill(_) => u64::MAX,
         };
     }
 
@@ -437,9 +436,7 @@ impl Publisher {
     fn wants_more(&self, job: Option<&Job>) -> bool {
         match job {
             None => false,
-            Some(Job::Fill { next, end, .. }) => {
-                self.current.is_some() || next.load(Ordering::Relaxed) < *end
-            }
+            Some(Job::Fill(fill)) => self.current.is_some() || fill.next.load(Ordering::Relaxed) < fill.end,
             Some(_) => self.left > 0,
         }
     }
@@ -462,14 +459,13 @@ impl Publisher {
         };
         let stream = match job {
             Job::Each => self.choice.streams().get(self.each).copied().unwrap_or_default(),
-            Job::Fill { next, end, rare_every } => {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= *end {
+            Job::Fill(fill) => {
+                let number = fill.next.fetch_add(1, Ordering::Relaxed);
+                if number >= fill.end {
                     self.left = 0;
                     return None;
                 }
-                let stream = u32::from(number % rare_every == rare_every / 2);
-                return Some(Marker { stream, number, sent_ns });
+                return Some(Marker { stream: fill.stream_of(number), number, sent_ns });
             }
             Job::Count(_) | Job::Load { .. } => self.choice.next(),
         };

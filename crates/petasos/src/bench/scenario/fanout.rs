@@ -9,6 +9,7 @@ use crate::bench::{
     load::{Load, drive_fanout_limit, drive_hub},
     report::Report,
     session::{Hub, Session},
+    spawn::Store,
 };
 
 /// Subscribers of one topic.
@@ -26,7 +27,7 @@ pub(crate) fn fanout(args: &FanoutArgs) -> Result<Report, BenchError> {
     files::make_room(load.connections() + if wanted.limit() { load.subscribers } else { 0 })?;
     let environment = Environment::here();
     let mut session = Session::begin(common.quiet)?;
-    let hub = wanted.hub().then(|| Hub::find(common)).transpose()?;
+    let hub = wanted.hub().then(|| Hub::find(common, Store::Local)).transpose()?;
     let mut runs = Vec::new();
     for _ in 0..common.repeat {
         if wanted.limit() {

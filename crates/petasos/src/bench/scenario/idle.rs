@@ -15,6 +15,7 @@ use crate::bench::{
     marker::RunId,
     report::{Report, Run, Subject},
     session::{Hub, Session},
+    spawn::Store,
     subscribers::Subscribers,
     usage::{self, Usage},
 };
@@ -28,7 +29,7 @@ pub(crate) fn idle(args: &IdleArgs) -> Result<Report, BenchError> {
     files::make_room(load.subscribers * if wanted.limit() { 2 } else { 1 })?;
     let environment = Environment::here();
     let mut session = Session::begin(common.quiet)?;
-    let hub = wanted.hub().then(|| Hub::find(common)).transpose()?;
+    let hub = wanted.hub().then(|| Hub::find(common, Store::Local)).transpose()?;
     let mut runs = Vec::new();
     for _ in 0..common.repeat {
         if wanted.limit() {

@@ -10,6 +10,7 @@ use crate::bench::{
     load::{Load, drive_hub, drive_publish_limit},
     report::{Report, Subject},
     session::{Hub, Session},
+    spawn::Store,
 };
 
 /// Publishers, and few subscribers or none.
@@ -28,7 +29,7 @@ pub(crate) fn publish(args: &PublishArgs) -> Result<Report, BenchError> {
     files::make_room(load.connections() + if disk.is_some() || with_limit { load.publishers } else { 0 })?;
     let environment = Environment::here();
     let mut session = Session::begin(common.quiet)?;
-    let hub = wanted.hub().then(|| Hub::find(common)).transpose()?;
+    let hub = wanted.hub().then(|| Hub::find(common, Store::Local)).transpose()?;
     let sources = common.source_addresses;
     let mut runs = Vec::new();
     for _ in 0..common.repeat {
