@@ -6,7 +6,7 @@ use plotters::prelude::*;
 const SIZE: (u32, u32) = (820, 320);
 /// Of the lines. They can be told apart on white and on black, and by those who do not see colours as others do.
 const COLOURS: [RGBColor; 4] =
-    [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
+    [RGBColor(30, 136, 229), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
 /// Of axes, grid and text; the page replaces it by its own.
 const NEUTRAL: RGBColor = RGBColor(128, 128, 128);
 

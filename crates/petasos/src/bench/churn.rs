@@ -343,7 +343,8 @@ impl Thread {
 }
 
 impl Client {
-    /// Goes on as far as the socket lets it. Returns whether the stream has just come about; an error ends it.
+    /// Goes on as far as the socket lets it. Returns whether the stream has just come about (or, for one that never
+    /// reads, was asked for); an error ends it.
     fn advance(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         if let State::Opening { request, sent } = &mut self.state {
             if *sent == 0 && !self.wire.is_connected()? {
@@ -358,7 +359,7 @@ impl Client {
             }
             if self.manner == Manner::NeverRead && self.wire.short_read_empties() {
                 self.state = State::Frozen;
-                return Ok(false);
+                return Ok(true);
             }
             self.state = State::Head(Vec::new());
         }

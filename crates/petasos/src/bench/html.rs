@@ -86,7 +86,8 @@ fn fault_list(report: &Report) -> String {
 fn figures(report: &Report) -> String {
     let mut text = String::from("<table>\n<tr><th></th>");
     for medians in &report.medians {
-        let _ = write!(text, "<th>{} <small>({} runs)</small></th>", medians.subject.name(), medians.runs);
+        let runs = if medians.runs == 1 { "run" } else { "runs" };
+        let _ = write!(text, "<th>{} <small>({} {runs})</small></th>", medians.subject.name(), medians.runs);
     }
     for ratios in &report.ratios {
         let _ = write!(text, "<th>hub / {}</th>", ratios.to.name());
@@ -144,7 +145,7 @@ fn charts(report: &Report) -> Vec<(&'static str, String)> {
             Chart {
                 x_title: "percentile",
                 y_title: "latency",
-                x_label: |nines| format!("{} %", plain(100.0 - 100.0 / 10_f64.powf(nines))),
+                x_label: nines_label,
                 y_label: duration_us,
                 logarithmic: true,
                 lines,
@@ -159,7 +160,7 @@ fn charts(report: &Report) -> Vec<(&'static str, String)> {
     let over_time = |y_title, y_label, lines| Chart {
         x_title: "seconds",
         y_title,
-        x_label: |seconds| plain(seconds),
+        x_label: |seconds| format!("{seconds}"),
         y_label,
         logarithmic: false,
         lines,
@@ -205,6 +206,16 @@ fn percentile_curve(latency: &Summary) -> Vec<(f64, f64)> {
     latency.percentiles_us.iter().filter_map(point).collect()
 }
 
+/// 90 % for 1, 99 % for 2, 99.9 % for 3; nothing in between.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // At most as many nines as there are percentiles.
+fn nines_label(nines: f64) -> String {
+    let whole = nines.round();
+    if (nines - whole).abs() > 0.01 {
+        return String::new();
+    }
+    format!("{:.*} %", (whole - 2.0).max(0.0) as usize, 100.0 - 100.0 / 10_f64.powf(whole))
+}
+
 /// Text that means itself.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -214,6 +225,12 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::bench::{environment::Environment, histogram::Latencies};
+
+    #[test]
+    fn percentiles_are_named_where_they_are_round() {
+        let labels = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0].map(nines_label);
+        assert_eq!(labels, ["0 %", "", "90 %", "99 %", "99.9 %", "99.99 %"]);
+    }
 
     #[test]
     fn a_page_has_charts_and_nothing_from_elsewhere() {

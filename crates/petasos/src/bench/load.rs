@@ -447,6 +447,10 @@ impl Running<'_> {
         if let Source::Hub(_, publishers) | Source::PublishLimit(_, publishers) = &self.source {
             run.faults.refused = publishers.refused();
             run.faults.broken_publishes = publishers.errors();
+            run.faults.unsent = publishers.unsent();
+        }
+        if let Source::FanoutLimit(limit) = &self.source {
+            run.faults.unsent = limit.unsent();
         }
         measured.report(&mut run, server_is_here);
         run

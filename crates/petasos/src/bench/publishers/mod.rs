@@ -3,7 +3,9 @@
 //! They share few threads, usually one. A thread owns its publishers; others see counters and tell it which [`Job`] to
 //! do. Without a pace a publisher sends as soon as it is answered (closed loop). With one it sends at its times; while
 //! an answer is awaited, updates that fall due wait for their turn, and the time they waited counts ([`super::pacing`]).
-//! What waits is a number, not a queue.
+//! What waits is a number, not a queue. When the time is over, what was due is still sent, so that a hub that stood still
+//! just then is not spared; a hub that is far behind is given up on after [`LATE_LIMIT_NS`], and what it was not sent is
+//! told.
 
 mod reply;
 mod thread;
@@ -22,8 +24,12 @@ use mio::Waker;
 use parking_lot::Mutex;
 
 use super::{
-    choice::Distribution, endpoint::Endpoint, histogram::Latencies, request::Publish, window::Window,
+    choice::Distribution, clock::SECOND_NS, endpoint::Endpoint, histogram::Latencies, request::Publish,
+    window::Window,
 };
+
+/// How long updates that were due may still be sent when the time is over.
+const LATE_LIMIT_NS: u64 = 5 * SECOND_NS;
 
 /// Everything that publishers need to know.
 #[derive(Clone, Debug)]
@@ -79,7 +85,7 @@ impl Fill {
 #[derive(Debug)]
 enum Command {
     Do(Job),
-    /// Begin nothing more.
+    /// Send what was due, if the job has a pace, and begin nothing more.
     Stop,
     Quit,
 }
@@ -90,6 +96,7 @@ struct Shown {
     acknowledged: AtomicU64,
     refused: AtomicU64,
     errors: AtomicU64,
+    unsent: AtomicU64,
     connected: AtomicUsize,
     /// Nothing is under way and nothing is to be begun.
     idle: AtomicBool,
@@ -169,6 +176,11 @@ impl Publishers {
         self.shown(|shown| shown.errors.load(Ordering::Relaxed)).sum()
     }
 
+    /// Updates that were due and never sent.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.shown(|shown| shown.unsent.load(Ordering::Relaxed)).sum()
+    }
+
     /// Why they cannot go on.
     pub(crate) fn failure(&self) -> Option<String> {
         self.shown(|shown| shown.failure.lock().clone()).flatten().next()
@@ -196,7 +208,7 @@ impl Publishers {
         }
     }
 
-    /// Ends a job that would go on; what is under way is still answered.
+    /// Ends a job that would go on; what is under way or due is still sent and answered.
     pub(crate) fn stop(&self) {
         self.tell(|| Command::Stop);
     }

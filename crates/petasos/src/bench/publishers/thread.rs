@@ -10,7 +10,7 @@ use std::{
 use mio::{Events, Poll, Token, Waker};
 
 use super::{
-    Command, Job, Plan, Record, Shown,
+    Command, Job, LATE_LIMIT_NS, Plan, Record, Shown,
     reply::{Answer, Reply},
 };
 use crate::bench::{
@@ -50,6 +50,8 @@ pub(super) struct Thread {
     shown: Arc<Shown>,
     buffer: Box<[u8]>,
     job: Option<Job>,
+    /// When the time of a job with a pace was over.
+    over_ns: Option<u64>,
     /// Publishers with an update under way.
     busy: usize,
     /// How many of all there are.
@@ -126,6 +128,7 @@ impl Thread {
             shown,
             buffer: vec![0; READ_BUFFER_BYTES].into(),
             job: None,
+            over_ns: None,
             busy: 0,
             count: plan.count,
             books: Books {
@@ -182,14 +185,12 @@ impl Thread {
             match command {
                 None => return true,
                 Some(Command::Quit) => return false,
-                Some(Command::Stop) => {
-                    self.job = None;
-                    for publisher in &mut self.publishers {
-                        publisher.timetable = None;
-                        publisher.left = 0;
-                    }
-                }
+                Some(Command::Stop) => match self.job {
+                    Some(Job::Load { per_second: Some(_), .. }) => self.over_ns = Some(now_ns()),
+                    _ => self.end_job(),
+                },
                 Some(Command::Do(job)) => {
+                    self.over_ns = None;
                     for publisher in &mut self.publishers {
                         publisher.begin(&job, self.count);
                     }
@@ -198,6 +199,35 @@ impl Thread {
                 }
             }
         }
+    }
+
+    fn end_job(&mut self) {
+        self.job = None;
+        for publisher in &mut self.publishers {
+            publisher.timetable = None;
+            publisher.left = 0;
+        }
+    }
+
+    /// Gives up on updates that were due before the time was over, where the hub is too far behind.
+    fn give_up_when_late(&mut self, now: u64) {
+        let Some(over_ns) = self.over_ns.filter(|over_ns| now >= over_ns + LATE_LIMIT_NS) else { return };
+        let mut unsent = 0;
+        for publisher in &mut self.publishers {
+            let Some(table) = &mut publisher.timetable else { continue };
+            // The one that is under way is answered yet.
+            if publisher.current.is_some() {
+                table.advance();
+            }
+            for due in table.give_up(over_ns) {
+                unsent += 1;
+                // It took at least so long.
+                self.books.late(due, now);
+            }
+        }
+        self.shown.unsent.fetch_add(unsent, Ordering::Relaxed);
+        self.end_job();
+        self.over_ns = None;
     }
 
     fn start_all(&mut self) {
@@ -209,13 +239,16 @@ impl Thread {
     /// Has a publisher send its next update, if it is free and one is due.
     fn start(&mut self, index: usize) {
         let publisher = &mut self.publishers[index];
-        if publisher.state == State::Closed && !self.failed && publisher.wants_more(self.job.as_ref()) {
+        if publisher.state == State::Closed
+            && !self.failed
+            && publisher.wants_more(self.job.as_ref(), self.over_ns)
+        {
             return self.connect(index);
         }
         if publisher.state != State::Ready || self.failed {
             return;
         }
-        let Some(marker) = publisher.next(self.job.as_ref(), &self.books.next) else { return };
+        let Some(marker) = publisher.next(self.job.as_ref(), &self.books.next, self.over_ns) else { return };
         publisher.current = Some(marker);
         publisher.not_before_ns = 0;
         publisher.request.fill(&marker);
@@ -390,7 +423,8 @@ impl Thread {
     fn set_timer(&mut self) -> io::Result<()> {
         // Those that are under way are woken by their sockets.
         let free = |publisher: &&Publisher| matches!(publisher.state, State::Ready | State::Closed);
-        let times = self.publishers.iter().filter(free).filter_map(Publisher::wakes_at);
+        let times = self.publishers.iter().filter(free).filter_map(|one| one.wakes_at(self.over_ns));
+        let times = times.chain(self.over_ns.map(|over_ns| over_ns + LATE_LIMIT_NS));
         let earliest = if self.job.is_some() && !self.failed { times.min() } else { None };
         self.timer.set(earliest)
     }
@@ -398,18 +432,21 @@ impl Thread {
     /// Shows latencies now and then, and the books when the job is done.
     fn show(&mut self) {
         let now = now_ns();
+        self.give_up_when_late(now);
         if self.books.recent.len() > 0 && u128::from(now - self.shown_ns) >= SHOW_EVERY.as_nanos() {
             self.shown.recent.lock().add(&self.books.recent);
             self.books.recent.clear();
             self.shown_ns = now;
         }
         if self.busy == 0 && !self.shown.idle.load(Ordering::Relaxed) {
-            let job = self.job.as_ref();
-            let done = self.failed || self.publishers.iter().all(|publisher| !publisher.wants_more(job));
+            let (job, over_ns) = (self.job.as_ref(), self.over_ns);
+            let done =
+                self.failed || self.publishers.iter().all(|publisher| !publisher.wants_more(job, over_ns));
             // Under the lock, as whoever gives a command takes the flag back: what is not obeyed yet is to be done.
             let commands = self.shown.commands.lock();
             if done && commands.is_empty() {
                 *self.shown.record.lock() = self.books.record();
+                self.over_ns = None;
                 self.shown.idle.store(true, Ordering::Release);
             }
         }
@@ -433,16 +470,16 @@ impl Publisher {
     }
 
     /// Whether there is anything to send, now or later.
-    fn wants_more(&self, job: Option<&Job>) -> bool {
+    fn wants_more(&self, job: Option<&Job>, over_ns: Option<u64>) -> bool {
         match job {
             None => false,
             Some(Job::Fill(fill)) => self.current.is_some() || fill.next.load(Ordering::Relaxed) < fill.end,
-            Some(_) => self.left > 0,
+            Some(_) => self.current.is_some() || (self.left > 0 && self.is_due_before(over_ns)),
         }
     }
 
     /// The update that it sends now, if there is one.
-    fn next(&mut self, job: Option<&Job>, numbers: &[u64]) -> Option<Marker> {
+    fn next(&mut self, job: Option<&Job>, numbers: &[u64], over_ns: Option<u64>) -> Option<Marker> {
         let now = now_ns();
         if now < self.not_before_ns {
             return None;
@@ -453,7 +490,7 @@ impl Publisher {
         }
         let job = job.filter(|_| self.left > 0)?;
         let sent_ns = match &self.timetable {
-            Some(table) if table.next_ns() > now => return None,
+            Some(table) if table.next_ns() > now || !self.is_due_before(over_ns) => return None,
             Some(table) => table.next_ns(),
             None => now,
         };
@@ -484,12 +521,20 @@ impl Publisher {
         self.left = self.left.saturating_sub(1);
     }
 
+    /// Whether its next update is due before the time is over.
+    fn is_due_before(&self, over_ns: Option<u64>) -> bool {
+        match (&self.timetable, over_ns) {
+            (Some(table), Some(over_ns)) => table.next_ns() < over_ns,
+            _ => true,
+        }
+    }
+
     /// When it has to be looked after, if no socket tells.
-    fn wakes_at(&self) -> Option<u64> {
+    fn wakes_at(&self, over_ns: Option<u64>) -> Option<u64> {
         if self.not_before_ns > 0 && self.current.is_some() {
             return Some(self.not_before_ns);
         }
-        self.timetable.as_ref().map(Timetable::next_ns)
+        self.timetable.as_ref().filter(|_| self.is_due_before(over_ns)).map(Timetable::next_ns)
     }
 }
 
@@ -501,6 +546,13 @@ impl Books {
         self.recent.record_ns(latency);
         if self.window.holds(marker.sent_ns) {
             self.latencies.record_ns(latency);
+        }
+    }
+
+    /// An update that was due is not sent any more.
+    fn late(&mut self, due_ns: u64, now: u64) {
+        if self.window.holds(due_ns) {
+            self.latencies.record_ns(now.saturating_sub(due_ns));
         }
     }
 

@@ -20,6 +20,9 @@ use crate::bench::{
     usage::{self, Usage},
 };
 
+/// How long the hub has to close what was connected before, such as the bench's own look whether it is there.
+const SETTLE: Duration = Duration::from_millis(300);
+
 /// Subscribers to whom nothing is sent.
 pub(crate) fn idle(args: &IdleArgs) -> Result<Report, BenchError> {
     let common = &args.common;
@@ -72,6 +75,8 @@ fn faults(run: &mut Run, subscribers: &Subscribers) {
 
 fn idle_hub(session: &mut Session, hub: &Hub, load: &Load) -> Result<Run, BenchError> {
     let mut run = Run::of(Subject::Hub);
+    session.progress.begin("waiting for connections of before to be gone");
+    std::thread::sleep(SETTLE);
     let before = usage::of(&hub.pids)?;
     let begun_ns = now_ns();
     let subscribers = load.subscribe(RunId::random(), &hub.endpoint, Some(hub), &Arc::default())?;

@@ -441,7 +441,8 @@ impl Reader {
                     *deliveries += 1;
                     sequence.take(stream, number, notes);
                     *last = Some((stream, number));
-                    if number & *sample_mask == 0 {
+                    // With the stream, so that many streams with few updates each are sampled alike.
+                    if number.wrapping_add(u64::from(stream)) & *sample_mask == 0 {
                         let sent = Marker::sent_ns(marker);
                         let latency = now.saturating_sub(sent);
                         recent.record_ns(latency);
