@@ -101,7 +101,7 @@ pub struct Common {
     pub private: bool,
 
     /// Start a hub of this program for the bench, and stop it at the end
-    #[arg(long, conflicts_with_all = ["url", "token", "token_file", "key", "key_file", "pid"], help_heading = "Hub")]
+    #[arg(long, conflicts_with_all = ["token", "token_file", "key", "key_file", "pid"], help_heading = "Hub")]
     pub spawn: bool,
 
     /// Where the started hub keeps its log: `local` (nowhere), `sqlite` (in the directory for temporary files), or a
@@ -175,7 +175,7 @@ pub struct Times {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LimitArgs {
     /// Measure the baseline instead of a hub: a thread that does nothing but the system calls
-    #[arg(long, conflicts_with_all = ["url", "spawn", "pid", "with_limit"], help_heading = "Baseline")]
+    #[arg(long, conflicts_with_all = ["spawn", "pid", "with_limit"], help_heading = "Baseline")]
     pub limit: bool,
 
     /// Measure the baseline and the hub in turn, and report the ratio
@@ -228,7 +228,7 @@ pub struct PublishArgs {
 
     /// Measure the baseline of durable publishing instead of a hub: a thread that writes each update to a file in this
     /// directory and syncs it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "spawn", "pid", "with_limit", "limit"], help_heading = "Baseline")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["spawn", "pid", "with_limit", "limit"], help_heading = "Baseline")]
     pub limit_disk: Option<PathBuf>,
 
     /// Measure that baseline and the hub in turn, and report the ratio

@@ -226,10 +226,14 @@ impl Thread {
     fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while !self.shown.quit.load(Ordering::Relaxed) {
+            self.timer.take_due();
             self.let_go();
             self.let_in();
             let next = self.leaving.front().map_or(u64::MAX, |(at, ..)| *at).min(self.timetable.next_ns());
-            let waited = self.timer.set(Some(next)).and_then(|()| self.poll.poll(&mut events, None));
+            let waited = self
+                .timer
+                .set(Some(next))
+                .and_then(|()| self.poll.poll(&mut events, self.timer.timeout(None)));
             if let Err(error) = waited
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -239,7 +243,7 @@ impl Thread {
             for event in &events {
                 match event.token() {
                     WAKER => {}
-                    TIMER => self.timer.gone_off(),
+                    TIMER => {}
                     Token(place) => self.ready(place),
                 }
             }

@@ -171,7 +171,8 @@ impl Course {
             session.check()?;
             subject.check()?;
             self.sample(subject)?;
-            session.progress.show(&self.text(time));
+            let passed = seconds(self.last.at_ns - self.begin.at_ns);
+            session.progress.show_part(passed / time.as_secs_f64(), &self.text(time));
         }
     }
 

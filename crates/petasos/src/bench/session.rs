@@ -26,7 +26,7 @@ use super::{
 use crate::{
     client::{
         credentials::TokenSource,
-        target::{TOKEN_VARIABLE, Target, TargetArgs},
+        target::{TOKEN_VARIABLE, Target, TargetArgs, URL_VARIABLE},
     },
     token::mint::{self, Grant, MintRequest},
 };
@@ -77,10 +77,12 @@ impl Session {
                 return;
             };
             runtime.block_on(async {
-                crate::client::interrupted().await;
+                crate::client::signal().await;
                 asked.store(true, Ordering::Relaxed);
-                // For a second signal, which ends the process at once.
-                std::future::pending::<()>().await;
+                // A second signal ends the process at once, and with it the hub that it started.
+                crate::client::signal().await;
+                super::spawn::kill_now();
+                std::process::exit(BenchError::Interrupted.exit().code().into());
             });
         };
         let builder = std::thread::Builder::new().name("signals".into());
@@ -124,6 +126,7 @@ impl Hub {
     /// It is not there, or what is needed to get in.
     pub(crate) fn find(common: &Common, usual: Store) -> Result<Self, BenchError> {
         if common.spawn {
+            refuse_url(common, "--spawn")?;
             return Self::spawn(common, common.store.clone().unwrap_or(usual));
         }
         let target = common.target.resolve(env::var(TOKEN_VARIABLE).ok())?;
@@ -170,6 +173,19 @@ impl Hub {
             name: target.url.to_string(),
             _child: child,
         })
+    }
+}
+
+/// A URL that is given, and not merely in the environment, beside a flag that needs none.
+///
+/// # Errors
+/// There is one.
+pub(crate) fn refuse_url(common: &Common, flag: &str) -> Result<(), BenchError> {
+    match &common.target.url {
+        Some(url) if env::var(URL_VARIABLE).ok().as_ref() != Some(url) => {
+            Err(BenchError::Usage(format!("--url and {flag} exclude each other")))
+        }
+        _ => Ok(()),
     }
 }
 

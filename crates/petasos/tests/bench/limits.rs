@@ -28,6 +28,8 @@ fn a_soft_limit_is_raised_to_the_hard_one() {
 fn flags_that_do_not_go_together_are_refused() {
     for (arguments, text) in [
         (&["fanout", "--limit", "--spawn"][..], "cannot be used with"),
+        (&["fanout", "--url", "http://127.0.0.1:1", "--spawn"], "--url and --spawn exclude each other"),
+        (&["idle", "--url", "http://127.0.0.1:1", "--limit"], "--url and --limit exclude each other"),
         (&["topics", "-t", "2", "-p", "3"], "3 publishers need at least as many topics, and there are 2"),
         (&["resume", "--no-fill"], "--name"),
         (&["resume", "--events", "100", "--back", "101"], "--back 101"),

@@ -43,8 +43,20 @@ fn fanout_is_measured_beside_its_limit() {
 
 #[test]
 fn fanout_at_full_speed_loses_nothing() {
-    let result =
-        spawned(&with_short(&["fanout", "-s", "10", "-p", "8", "-r", "0", "--threads", "2", "--private"]));
+    let result = spawned(&with_short(&[
+        "fanout",
+        "-s",
+        "10",
+        "-p",
+        "8",
+        "-r",
+        "0",
+        "--threads",
+        "2",
+        "--private",
+        "--source-addresses",
+        "3",
+    ]));
     assert!(median(&result, "hub", "publishes_per_second") > 100.0);
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::bench::{
     choice::Choice,
     clock::{SECOND_NS, now_ns},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, connect_problem},
     histogram::Latencies,
     marker::Marker,
     pacing::Timetable,
@@ -154,7 +154,7 @@ impl Thread {
             if let Err(error) = self.set_timer() {
                 return self.fail(format!("cannot set a timer: {error}"));
             }
-            let timeout = (self.books.recent.len() > 0).then_some(SHOW_EVERY);
+            let timeout = self.timer.timeout((self.books.recent.len() > 0).then_some(SHOW_EVERY));
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -167,12 +167,12 @@ impl Thread {
                             return;
                         }
                     }
-                    TIMER => {
-                        self.timer.gone_off();
-                        self.start_all();
-                    }
+                    TIMER => {}
                     Token(index) => self.ready(index),
                 }
+            }
+            if self.timer.take_due() {
+                self.start_all();
             }
             self.show();
         }
@@ -410,7 +410,7 @@ impl Thread {
                 publisher.state = State::Connecting;
             }
             Err(error) => {
-                self.fail(format!("a connection cannot be opened: {error}"));
+                self.fail(connect_problem(&error));
                 self.failed = true;
             }
         }

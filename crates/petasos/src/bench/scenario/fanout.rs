@@ -1,6 +1,6 @@
 //! `petasos bench fanout`.
 
-use super::{base_load, latency_note, load_settings, settings};
+use super::{Wanted, base_load, latency_note, load_settings, settings};
 use crate::bench::{
     args::FanoutArgs,
     environment::Environment,
@@ -8,7 +8,7 @@ use crate::bench::{
     files,
     load::{Load, drive_fanout_limit, drive_hub},
     report::Report,
-    session::{Hub, Session},
+    session::{Hub, Session, refuse_url},
     spawn::Store,
 };
 
@@ -16,6 +16,9 @@ use crate::bench::{
 pub(crate) fn fanout(args: &FanoutArgs) -> Result<Report, BenchError> {
     let common = &args.common;
     let wanted = args.limit.wanted();
+    if wanted == Wanted::Limit {
+        refuse_url(common, "--limit")?;
+    }
     let load = Load {
         subscribers: args.subscribers as usize,
         publishers: args.publishers as usize,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{base_load, settings};
+use super::{Wanted, base_load, settings};
 use crate::bench::{
     args::IdleArgs,
     clock::{now_ns, seconds},
@@ -14,7 +14,7 @@ use crate::bench::{
     load::{Load, wait_until_open},
     marker::RunId,
     report::{Report, Run, Subject},
-    session::{Hub, Session},
+    session::{Hub, Session, refuse_url},
     spawn::Store,
     subscribers::Subscribers,
     usage::{self, Usage},
@@ -27,6 +27,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub(crate) fn idle(args: &IdleArgs) -> Result<Report, BenchError> {
     let common = &args.common;
     let wanted = args.limit.wanted();
+    if wanted == Wanted::Limit {
+        refuse_url(common, "--limit")?;
+    }
     let load =
         Load { subscribers: args.subscribers as usize, publishers: 0, ..base_load(common, &args.times, 1.0) };
     files::make_room(load.subscribers * if wanted.limit() { 2 } else { 1 })?;

@@ -9,7 +9,7 @@ use crate::bench::{
     limit::PublishLimit,
     load::{Load, drive_hub, drive_publish_limit},
     report::{Report, Subject},
-    session::{Hub, Session},
+    session::{Hub, Session, refuse_url},
     spawn::Store,
 };
 
@@ -18,6 +18,9 @@ pub(crate) fn publish(args: &PublishArgs) -> Result<Report, BenchError> {
     let common = &args.common;
     let disk = args.limit_disk.as_ref().or(args.with_limit_disk.as_ref());
     let wanted = if args.limit_disk.is_some() { Wanted::Limit } else { args.limit.wanted() };
+    if wanted == Wanted::Limit {
+        refuse_url(common, "a baseline alone")?;
+    }
     let with_limit = wanted.limit() && args.limit_disk.is_none();
     let load = Load {
         subscribers: args.subscribers as usize,

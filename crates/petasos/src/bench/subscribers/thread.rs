@@ -173,7 +173,7 @@ impl Thread {
         while self.opening < self.opening_limit {
             let Some(index) = self.waiting.pop_front() else { return };
             if let Err(error) = self.open(index) {
-                self.fail(format!("a connection cannot be opened: {error}"));
+                self.fail(endpoint::connect_problem(&error));
                 self.waiting.clear();
             }
         }
