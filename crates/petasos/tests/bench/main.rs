@@ -9,4 +9,5 @@ mod limits;
 mod reports;
 mod scenarios;
 mod secure;
+mod stop;
 mod support;

@@ -7,6 +7,8 @@
 //! just then is not spared; a hub that is far behind is given up on after [`LATE_LIMIT_NS`], and what it was not sent is
 //! told.
 
+mod books;
+mod publisher;
 mod reply;
 mod thread;
 

@@ -1,7 +1,6 @@
 //! One thread of publishers.
 
 use std::{
-    collections::HashSet,
     io,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -10,20 +9,16 @@ use std::{
 use mio::{Events, Poll, Token, Waker};
 
 use super::{
-    Command, Job, LATE_LIMIT_NS, Plan, Record, Shown,
-    reply::{Answer, Reply},
+    Command, Job, LATE_LIMIT_NS, Plan, Shown,
+    books::Books,
+    publisher::{Publisher, State},
+    reply::Answer,
 };
 use crate::bench::{
-    choice::Choice,
     clock::{SECOND_NS, now_ns},
     endpoint::{Endpoint, connect_problem},
-    histogram::Latencies,
-    marker::Marker,
-    pacing::Timetable,
     refusal,
-    request::Publish,
     timer::Timer,
-    window::Window,
     wire::Wire,
 };
 
@@ -61,69 +56,15 @@ pub(super) struct Thread {
     failed: bool,
 }
 
-/// What is noted about all updates of a thread.
-struct Books {
-    /// The number of the next update, by stream.
-    next: Vec<u64>,
-    excused: HashSet<(u32, u64)>,
-    acknowledged: u64,
-    window: Arc<Window>,
-    latencies: Latencies,
-    recent: Latencies,
-}
-
-struct Publisher {
-    /// Among all of the run.
-    number: usize,
-    wire: Option<Wire>,
-    state: State,
-    request: Publish,
-    reply: Reply,
-    choice: Choice,
-    timetable: Option<Timetable>,
-    /// The update that is under way, or is to be sent again.
-    current: Option<Marker>,
-    /// Updates of the job that it may still begin.
-    left: u64,
-    /// The next of its streams, for [`Job::Each`].
-    each: usize,
-    not_before_ns: u64,
-    breaks: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Closed,
-    Connecting,
-    Ready,
-    /// So much of the request is sent.
-    Sending(usize),
-    Waiting,
-}
-
 impl Thread {
     pub(super) fn new(plan: &Plan, own: &[usize], shown: Arc<Shown>) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let timer = Timer::new(poll.registry(), TIMER)?;
-        let publisher = |number: &usize| Publisher {
-            number: *number,
-            wire: None,
-            state: State::Closed,
-            request: plan.request.clone(),
-            reply: Reply::default(),
-            choice: Choice::new(plan.distribution, plan.streams, *number, plan.count),
-            timetable: None,
-            current: None,
-            left: 0,
-            each: 0,
-            not_before_ns: 0,
-            breaks: 0,
-        };
         let thread = Self {
             poll,
             timer,
-            publishers: own.iter().map(publisher).collect(),
+            publishers: own.iter().map(|number| Publisher::new(plan, *number)).collect(),
             endpoint: plan.endpoint.clone(),
             shown,
             buffer: vec![0; READ_BUFFER_BYTES].into(),
@@ -131,14 +72,7 @@ impl Thread {
             over_ns: None,
             busy: 0,
             count: plan.count,
-            books: Books {
-                next: vec![0; plan.streams as usize],
-                excused: HashSet::new(),
-                acknowledged: 0,
-                window: Arc::clone(&plan.window),
-                latencies: Latencies::default(),
-                recent: Latencies::default(),
-            },
+            books: Books::new(plan.streams, &plan.window),
             shown_ns: 0,
             failed: false,
         };
@@ -449,129 +383,6 @@ impl Thread {
                 self.over_ns = None;
                 self.shown.idle.store(true, Ordering::Release);
             }
-        }
-    }
-}
-
-impl Publisher {
-    fn begin(&mut self, job: &Job, publishers: usize) {
-        self.each = 0;
-        self.timetable = None;
-        self.left = match job {
-            Job::Each => self.choice.streams().len() as u64,
-            Job::Count(count) => *count,
-            Job::Load { per_second, start_ns } => {
-                self.timetable =
-                    per_second.map(|rate| Timetable::new(*start_ns, rate, self.number, publishers));
-                u64::MAX
-            }
-            Job::Fill(_) => u64::MAX,
-        };
-    }
-
-    /// Whether there is anything to send, now or later.
-    fn wants_more(&self, job: Option<&Job>, over_ns: Option<u64>) -> bool {
-        match job {
-            None => false,
-            Some(Job::Fill(fill)) => self.current.is_some() || fill.next.load(Ordering::Relaxed) < fill.end,
-            Some(_) => self.current.is_some() || (self.left > 0 && self.is_due_before(over_ns)),
-        }
-    }
-
-    /// The update that it sends now, if there is one.
-    fn next(&mut self, job: Option<&Job>, numbers: &[u64], over_ns: Option<u64>) -> Option<Marker> {
-        let now = now_ns();
-        if now < self.not_before_ns {
-            return None;
-        }
-        // An update that was refused goes again, with its time: what it waited counts.
-        if let (Some(marker), Some(_)) = (self.current, job) {
-            return Some(marker);
-        }
-        let job = job.filter(|_| self.left > 0)?;
-        let sent_ns = match &self.timetable {
-            Some(table) if table.next_ns() > now || !self.is_due_before(over_ns) => return None,
-            Some(table) => table.next_ns(),
-            None => now,
-        };
-        let stream = match job {
-            Job::Each => self.choice.streams().get(self.each).copied().unwrap_or_default(),
-            Job::Fill(fill) => {
-                let number = fill.next.fetch_add(1, Ordering::Relaxed);
-                if number >= fill.end {
-                    self.left = 0;
-                    return None;
-                }
-                return Some(Marker { stream: fill.stream_of(number), number, sent_ns });
-            }
-            Job::Count(_) | Job::Load { .. } => self.choice.next(),
-        };
-        let number = numbers.get(stream as usize).copied().unwrap_or_default();
-        Some(Marker { stream, number, sent_ns })
-    }
-
-    /// The update that was under way is done with.
-    fn sent(&mut self, job: Option<&Job>) {
-        if let Some(table) = &mut self.timetable {
-            table.advance();
-        }
-        if matches!(job, Some(Job::Each)) {
-            self.each += 1;
-        }
-        self.left = self.left.saturating_sub(1);
-    }
-
-    /// Whether its next update is due before the time is over.
-    fn is_due_before(&self, over_ns: Option<u64>) -> bool {
-        match (&self.timetable, over_ns) {
-            (Some(table), Some(over_ns)) => table.next_ns() < over_ns,
-            _ => true,
-        }
-    }
-
-    /// When it has to be looked after, if no socket tells.
-    fn wakes_at(&self, over_ns: Option<u64>) -> Option<u64> {
-        if self.not_before_ns > 0 && self.current.is_some() {
-            return Some(self.not_before_ns);
-        }
-        self.timetable.as_ref().filter(|_| self.is_due_before(over_ns)).map(Timetable::next_ns)
-    }
-}
-
-impl Books {
-    fn acknowledge(&mut self, marker: &Marker, now: u64) {
-        self.acknowledged += 1;
-        self.pass(marker);
-        let latency = now.saturating_sub(marker.sent_ns);
-        self.recent.record_ns(latency);
-        if self.window.holds(marker.sent_ns) {
-            self.latencies.record_ns(latency);
-        }
-    }
-
-    /// An update that was due is not sent any more.
-    fn late(&mut self, due_ns: u64, now: u64) {
-        if self.window.holds(due_ns) {
-            self.latencies.record_ns(now.saturating_sub(due_ns));
-        }
-    }
-
-    fn excuse(&mut self, marker: &Marker) {
-        self.pass(marker);
-        self.excused.insert((marker.stream, marker.number));
-    }
-
-    fn pass(&mut self, marker: &Marker) {
-        if let Some(next) = self.next.get_mut(marker.stream as usize) {
-            *next = (*next).max(marker.number + 1);
-        }
-    }
-
-    fn record(&self) -> Record {
-        Record {
-            published: self.next.clone(),
-            excused: self.excused.clone(),
-            latencies: self.latencies.clone(),
         }
     }
 }
