@@ -14,6 +14,8 @@
 //! `docs/protocol.md`; comments and tests refer to those numbers.
 
 pub mod auth;
+#[doc(hidden)]
+pub mod bench_internals;
 #[cfg(feature = "sqlite")]
 pub mod bolt;
 pub mod chunk;

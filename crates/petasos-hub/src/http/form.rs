@@ -7,9 +7,9 @@ use percent_encoding::percent_decode;
 
 /// A name and a value, percent-decoded, `+` read as a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pair<'a> {
+pub(crate) struct Pair<'a> {
     /// Compared as bytes with known names; it need not be UTF-8.
-    pub(super) name: Cow<'a, [u8]>,
+    pub(crate) name: Cow<'a, [u8]>,
     value: Cow<'a, [u8]>,
 }
 
@@ -19,21 +19,21 @@ impl Pair<'_> {
     /// # Errors
     /// Where it is not UTF-8 after decoding. The names that are not known are ignored whatever their values are (S08,
     /// P01), so nobody asks for theirs.
-    pub(super) fn into_text(self) -> Result<String, InvalidUtf8> {
+    pub(crate) fn into_text(self) -> Result<String, InvalidUtf8> {
         String::from_utf8(self.value.into_owned()).map_err(|_| InvalidUtf8)
     }
 }
 
 /// A value that is not UTF-8 after decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InvalidUtf8;
+pub(crate) struct InvalidUtf8;
 
 /// More pairs than the caller wants to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooManyPairs;
+pub(crate) struct TooManyPairs;
 
 /// The pairs of `input` in their order, or an error after `max_pairs` of them.
-pub(super) fn parse(input: &[u8], max_pairs: usize) -> impl Iterator<Item = Result<Pair<'_>, TooManyPairs>> {
+pub(crate) fn parse(input: &[u8], max_pairs: usize) -> impl Iterator<Item = Result<Pair<'_>, TooManyPairs>> {
     input
         .split(|byte| *byte == b'&')
         .filter(|sequence| !sequence.is_empty())

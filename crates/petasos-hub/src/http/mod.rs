@@ -4,7 +4,7 @@ mod body;
 mod cors;
 mod envelope;
 mod fault;
-mod form;
+pub(crate) mod form;
 mod forwarded;
 mod health;
 mod limits;

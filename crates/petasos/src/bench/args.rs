@@ -44,8 +44,20 @@ pub enum Scenario {
     Fanout(Box<FanoutArgs>),
     /// Publishers alone: publishes a second, latency, CPU per publish
     Publish(Box<PublishArgs>),
+    /// Many topics, each with few subscribers: does the cost of an update grow with topics that it does not reach?
+    Topics(Box<TopicsArgs>),
+    /// The same with URL patterns, of which each update matches one
+    Patterns(Box<PatternsArgs>),
+    /// Subscribers that come back after a long time: how soon does the first missed update come?
+    Resume(Box<ResumeArgs>),
+    /// All subscribers are cut off and come back at once
+    Storm(Box<StormArgs>),
+    /// Subscribers that come and go, and some that behave badly: memory and files before, during, after
+    Churn(Box<ChurnArgs>),
     /// Idle subscribers: memory of each, and what they cost while nothing happens
     Idle(Box<IdleArgs>),
+    /// Compare two results that were written with --json
+    Compare(CompareArgs),
 }
 
 /// Flags that all scenarios share.
@@ -89,7 +101,7 @@ pub struct Common {
     pub private: bool,
 
     /// Start a hub of this program for the bench, and stop it at the end
-    #[arg(long, conflicts_with_all = ["url", "token", "token_file", "key", "key_file", "pid"], help_heading = "Hub")]
+    #[arg(long, conflicts_with_all = ["token", "token_file", "key", "key_file", "pid"], help_heading = "Hub")]
     pub spawn: bool,
 
     /// Where the started hub keeps its log: `local` (nowhere), `sqlite` (in the directory for temporary files), or a
@@ -138,6 +150,10 @@ pub struct Common {
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     pub json: Option<PathBuf>,
 
+    /// Write the result with its charts to this file, one page that needs nothing else
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub html: Option<PathBuf>,
+
     /// Show no progress
     #[arg(long, short, help_heading = "Report")]
     pub quiet: bool,
@@ -159,7 +175,7 @@ pub struct Times {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LimitArgs {
     /// Measure the baseline instead of a hub: a thread that does nothing but the system calls
-    #[arg(long, conflicts_with_all = ["url", "spawn", "pid", "with_limit"], help_heading = "Baseline")]
+    #[arg(long, conflicts_with_all = ["spawn", "pid", "with_limit"], help_heading = "Baseline")]
     pub limit: bool,
 
     /// Measure the baseline and the hub in turn, and report the ratio
@@ -212,7 +228,7 @@ pub struct PublishArgs {
 
     /// Measure the baseline of durable publishing instead of a hub: a thread that writes each update to a file in this
     /// directory and syncs it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "spawn", "pid", "with_limit", "limit"], help_heading = "Baseline")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["spawn", "pid", "with_limit", "limit"], help_heading = "Baseline")]
     pub limit_disk: Option<PathBuf>,
 
     /// Measure that baseline and the hub in turn, and report the ratio
@@ -250,12 +266,166 @@ pub struct IdleArgs {
     pub subscribers: u32,
 }
 
-/// Flags of `petasos bench topics` and `petasos bench patterns` beside the common ones.
+/// Flags that `topics` and `patterns` share.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SpreadArgs {
-    /// How updates are spread over topics
+    /// What all scenarios share.
+    #[command(flatten)]
+    pub common: Common,
+    /// How long.
+    #[command(flatten)]
+    pub times: Times,
+
+    /// How many of them each subscriber asks for, so that not each needs a connection
+    #[arg(long, short = 'm', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Load")]
+    pub matchers_per_subscriber: u32,
+
+    /// How many subscribers [default: as many as it takes that each topic has one]
+    #[arg(long, short = 's', value_name = "N", help_heading = "Load")]
+    pub subscribers: Option<u32>,
+
+    /// How many publishers; each has topics of its own
+    #[arg(long, short = 'p', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Load")]
+    pub publishers: u32,
+
+    /// Updates a second of all publishers together; 0 for full speed
+    #[arg(long, short = 'r', value_name = "N", default_value_t = 0.0, value_parser = rate, help_heading = "Load")]
+    pub rate: f64,
+
+    /// How updates are spread
     #[arg(long, value_enum, default_value_t, help_heading = "Load")]
     pub distribution: Distribution,
+}
+
+/// Flags of `petasos bench topics`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct TopicsArgs {
+    /// Most of them.
+    #[command(flatten)]
+    pub spread: SpreadArgs,
+
+    /// How many topics
+    #[arg(long, short = 't', value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Load")]
+    pub topics: u32,
+}
+
+/// Flags of `petasos bench patterns`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PatternsArgs {
+    /// Most of them.
+    #[command(flatten)]
+    pub spread: SpreadArgs,
+
+    /// How many distinct URL patterns
+    #[arg(long, short = 't', value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Load")]
+    pub patterns: u32,
+}
+
+/// Flags of `petasos bench resume`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ResumeArgs {
+    /// What all scenarios share.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// How many updates the history is filled with
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..), help_heading = "Load")]
+    pub events: u64,
+
+    /// The name of the filling; a later bench with --no-fill finds it again under this name [default: a new one]
+    #[arg(long, value_name = "NAME", help_heading = "Load")]
+    pub name: Option<String>,
+
+    /// The history has been filled before, with the same --name and --events
+    #[arg(long, requires = "name", help_heading = "Load")]
+    pub no_fill: bool,
+
+    /// How many publishers fill it
+    #[arg(long, short = 'p', value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Load")]
+    pub publishers: u32,
+
+    /// From how far back to resume, in updates [default: 10, the middle, all]
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', help_heading = "Load")]
+    pub back: Vec<u64>,
+
+    /// How often each resume is tried in a run; the medians are reported
+    #[arg(long, value_name = "N", default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Load")]
+    pub tries: u32,
+}
+
+/// Flags of `petasos bench storm`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct StormArgs {
+    /// What all scenarios share.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// How many subscribers
+    #[arg(long, short = 's', value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Load")]
+    pub subscribers: u32,
+
+    /// How many updates each of them misses
+    #[arg(long, short = 'm', value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000_000), help_heading = "Load")]
+    pub missed: u64,
+}
+
+/// Flags of `petasos bench churn`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ChurnArgs {
+    /// What all scenarios share.
+    #[command(flatten)]
+    pub common: Common,
+    /// How long.
+    #[command(flatten)]
+    pub times: Times,
+
+    /// How many subscribers stay; they must get every update
+    #[arg(long, short = 's', value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Load")]
+    pub subscribers: u32,
+
+    /// How many publishers
+    #[arg(long, short = 'p', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Load")]
+    pub publishers: u32,
+
+    /// Updates a second of all publishers together; 0 for full speed
+    #[arg(long, short = 'r', value_name = "N", default_value_t = 50.0, value_parser = rate, help_heading = "Load")]
+    pub rate: f64,
+
+    /// How many subscribers come, and go again, each second
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Load")]
+    pub churn: u32,
+
+    /// How long each of them stays
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse, help_heading = "Load")]
+    pub stay: Duration,
+
+    /// The fraction of them that never reads anything, and is reset at the end of the run
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.05, value_parser = fraction, help_heading = "Load")]
+    pub never_read: f64,
+
+    /// The fraction that vanishes instead of going: it stops reading, and is reset at the end of the run
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.05, value_parser = fraction, help_heading = "Load")]
+    pub vanish: f64,
+
+    /// The fraction that goes by closing its half of the connection, and leaves the rest to the hub
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.05, value_parser = fraction, help_heading = "Load")]
+    pub half_close: f64,
+
+    /// How long the hub has to recover before it is looked at again
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse, help_heading = "Load")]
+    pub settle: Duration,
+}
+
+/// Flags of `petasos bench compare`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CompareArgs {
+    /// The first result
+    #[arg(value_name = "A.json")]
+    pub first: PathBuf,
+
+    /// The second one
+    #[arg(value_name = "B.json")]
+    pub second: PathBuf,
 }
 
 fn secret(text: &str) -> Result<Secret, String> {
@@ -280,5 +450,12 @@ fn power_of_two(text: &str) -> Result<u64, String> {
     match text.parse::<u64>() {
         Ok(number) if number.is_power_of_two() => Ok(number),
         _ => Err("it must be a power of two: 1, 2, 4, 8 …".into()),
+    }
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(fraction),
+        _ => Err("it must be a number from 0 to 1".into()),
     }
 }

@@ -123,6 +123,15 @@ fn in_progress(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
 }
 
+/// Why no connection can be opened, with the way out where it is known.
+pub(crate) fn connect_problem(error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "; one address has about 28,000 ports: see --source-addresses",
+        _ => "",
+    };
+    format!("a connection cannot be opened: {error}{hint}")
+}
+
 /// Lets the socket end with a reset when it is closed, so that it occupies no port afterwards.
 pub(crate) fn reset_on_close(stream: &mio::net::TcpStream) {
     // Where that cannot be set, closing is merely slower.

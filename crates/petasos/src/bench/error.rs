@@ -28,15 +28,15 @@ pub(crate) enum BenchError {
     Endpoint(#[from] EndpointError),
     /// Too few open files are allowed.
     #[error(
-        "{wanted} connections need more open files than a process may have: {possible} are possible with the limit of \
+        "{wanted} sockets need more open files than this process may have: {possible} are possible with the limit of \
          {limit}. Raise it with `ulimit -n {}` (as root: `ulimit -Hn` first; for a service LimitNOFILE=; in a container \
          --ulimit nofile=), or ask for fewer",
         .wanted + (.limit - .possible)
     )]
     Files {
-        /// Connections.
+        /// Sockets.
         wanted: u64,
-        /// Connections.
+        /// Sockets.
         possible: u64,
         /// Files.
         limit: u64,

@@ -21,6 +21,11 @@ impl Figures {
         }
     }
 
+    /// Takes one away that would be misunderstood.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.retain(|(own, _)| own != name);
+    }
+
     /// One by its name.
     pub(crate) fn get(&self, name: &str) -> Option<f64> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
@@ -100,6 +105,9 @@ pub(crate) fn with_unit(name: &str, value: f64) -> String {
     }
     if name.ends_with("_per_second") {
         return format!("{} /s", plain(value));
+    }
+    if name.ends_with("_count") && value.fract() == 0.0 {
+        return format!("{value}");
     }
     plain(value)
 }
@@ -226,7 +234,8 @@ mod tests {
             ("memory_per_subscriber_bytes", -2048.0, "-2.00 KiB"),
             ("cpu_percent", 0.0, "0 %"),
             ("all_back_seconds", 1.5, "1.50 s"),
-            ("lost_count", 100.0, "100"),
+            ("lost_count", 7.0, "7"),
+            ("files_per_subscriber_count", 1.5, "1.50"),
         ] {
             assert_eq!(with_unit(name, value), text, "{name}");
         }

@@ -94,6 +94,19 @@ impl Load {
         if self.named { Ids::Named(format!("urn:bench:{}", &run.as_str()[2..])) } else { Ids::OfTheHub }
     }
 
+    /// What the subscribers of a run ask for; without a hub, of the baseline.
+    pub(crate) fn subscriptions(&self, run: RunId, hub: Option<&Hub>) -> Subscriptions {
+        Subscriptions {
+            path: hub.map_or_else(|| "/".to_owned(), |hub| hub.path.clone()),
+            token: hub.and_then(|hub| hub.subscriber.clone()),
+            topics: self.topics(run),
+            matching: self.matching,
+            streams: self.streams,
+            streams_each: self.streams_each,
+            ids: self.ids(run),
+        }
+    }
+
     /// Starts the subscribers of a run.
     ///
     /// # Errors
@@ -109,15 +122,7 @@ impl Load {
             count: self.subscribers,
             threads: self.threads,
             endpoint: endpoint.clone(),
-            subscriptions: Subscriptions {
-                path: hub.map_or_else(|| "/".to_owned(), |hub| hub.path.clone()),
-                token: hub.and_then(|hub| hub.subscriber.clone()),
-                topics: self.topics(run),
-                matching: self.matching,
-                streams: self.streams,
-                streams_each: self.streams_each,
-                ids: self.ids(run),
-            },
+            subscriptions: self.subscriptions(run, hub),
             run,
             data_bytes: self.data_bytes,
             sample_every: self.sample_every,
@@ -171,21 +176,13 @@ impl Load {
 
     /// The streams of a subscriber.
     pub(crate) fn streams_of(&self, run: RunId) -> impl Fn(usize) -> (u32, u32) {
-        let subscriptions = Subscriptions {
-            path: String::new(),
-            token: None,
-            topics: self.topics(run),
-            matching: self.matching,
-            streams: self.streams,
-            streams_each: self.streams_each,
-            ids: Ids::OfTheHub,
-        };
+        let subscriptions = self.subscriptions(run, None);
         move |subscriber| subscriptions.streams_of(subscriber)
     }
 }
 
 /// Who makes the load.
-enum Source<'s> {
+pub(crate) enum Source<'s> {
     /// Publishers and a hub.
     Hub(&'s Hub, Publishers),
     /// Publishers and the baseline.
@@ -195,9 +192,9 @@ enum Source<'s> {
 }
 
 /// A load that runs.
-struct Running<'s> {
-    subscribers: Option<Subscribers>,
-    source: Source<'s>,
+pub(crate) struct Running<'s> {
+    pub(crate) subscribers: Option<Subscribers>,
+    pub(crate) source: Source<'s>,
 }
 
 impl Measurable for Running<'_> {
@@ -359,7 +356,7 @@ impl Running<'_> {
     }
 
     /// One update on each stream: whoever has had it is subscribed, whatever the hub does between its answer and that.
-    fn send_first(&self, session: &mut Session) -> Result<(), BenchError> {
+    pub(crate) fn send_first(&self, session: &mut Session) -> Result<(), BenchError> {
         session.progress.begin("sending a first update to everybody");
         match &self.source {
             Source::Hub(_, publishers) | Source::PublishLimit(_, publishers) => publishers.begin(&Job::Each),
@@ -376,7 +373,8 @@ impl Running<'_> {
         })
     }
 
-    fn begin(&self, load: &Load) {
+    /// Begins the load.
+    pub(crate) fn begin(&self, load: &Load) {
         let start_ns = super::clock::now_ns() + LEAD_NS;
         let per_second = load.per_second;
         match &self.source {
@@ -394,7 +392,8 @@ impl Running<'_> {
         }
     }
 
-    fn stop(&self, session: &mut Session) -> Result<(), BenchError> {
+    /// Ends it, and waits for the last answers.
+    pub(crate) fn stop(&self, session: &mut Session) -> Result<(), BenchError> {
         session.progress.begin("waiting for the last answers");
         match &self.source {
             Source::Hub(_, publishers) | Source::PublishLimit(_, publishers) => publishers.stop(),
@@ -407,7 +406,8 @@ impl Running<'_> {
         session.wait_for("the last answer", STOP_LIMIT, done, String::new)
     }
 
-    fn record(&self) -> Record {
+    /// What was published.
+    pub(crate) fn record(&self) -> Record {
         match &self.source {
             Source::Hub(_, publishers) | Source::PublishLimit(_, publishers) => publishers.record(),
             Source::FanoutLimit(limit) => Record { published: vec![limit.updates()], ..Record::default() },
@@ -415,7 +415,7 @@ impl Running<'_> {
     }
 
     /// Waits until everything has come, or nothing comes any more.
-    fn wait_for_the_rest(&self, session: &mut Session, expected: u64) -> Result<(), BenchError> {
+    pub(crate) fn wait_for_the_rest(&self, session: &mut Session, expected: u64) -> Result<(), BenchError> {
         let Some(subscribers) = &self.subscribers else { return Ok(()) };
         session.progress.begin("waiting for the last deliveries");
         let deadline = Instant::now() + DRAIN_LIMIT;
@@ -432,7 +432,8 @@ impl Running<'_> {
         Ok(())
     }
 
-    fn account(&self, measured: &Measured, record: &Record) -> Run {
+    /// Sums it up.
+    pub(crate) fn account(&self, measured: &Measured, record: &Record) -> Run {
         let server_is_here = !matches!(self.source, Source::Hub(..));
         let mut run = Run::of(if server_is_here { Subject::Limit } else { Subject::Hub });
         run.publish_latency = record.latencies.summary();
@@ -446,6 +447,10 @@ impl Running<'_> {
         if let Source::Hub(_, publishers) | Source::PublishLimit(_, publishers) = &self.source {
             run.faults.refused = publishers.refused();
             run.faults.broken_publishes = publishers.errors();
+            run.faults.unsent = publishers.unsent();
+        }
+        if let Source::FanoutLimit(limit) = &self.source {
+            run.faults.unsent = limit.unsent();
         }
         measured.report(&mut run, server_is_here);
         run

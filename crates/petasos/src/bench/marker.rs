@@ -13,8 +13,6 @@ pub(crate) const MARKER_BYTES: usize = 40;
 const MAGIC_BYTES: usize = 8;
 const STREAM_DIGITS: usize = 6;
 const NUMBER_DIGITS: usize = 10;
-/// How many streams there may be.
-pub(crate) const MAX_STREAMS: usize = 1 << (4 * STREAM_DIGITS);
 /// What the name of a run is made of: no `p`.
 const ALPHABET: &[u8] = b"0123456789abcdefghijklmnoqrstuvwxyz";
 /// The least that an event has beside its data: `data:` and two line feeds.
@@ -30,6 +28,21 @@ impl RunId {
         let mut magic = *b"pb000000";
         for byte in &mut magic[2..] {
             *byte = ALPHABET[rand::random_range(0..ALPHABET.len())];
+        }
+        Self(magic)
+    }
+
+    /// The one of this name: a later bench finds again what an earlier one has published.
+    pub(crate) fn named(name: &str) -> Self {
+        // FNV-1a: stable for all time, which the standard library's hashes are not.
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let mut hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+        let mut magic = *b"pb000000";
+        for byte in &mut magic[2..] {
+            #[allow(clippy::cast_possible_truncation)] // Below the length of the alphabet.
+            let index = (hash % ALPHABET.len() as u64) as usize;
+            *byte = ALPHABET[index];
+            hash /= ALPHABET.len() as u64;
         }
         Self(magic)
     }
@@ -326,8 +339,9 @@ mod tests {
 
     #[test]
     fn names_of_runs_keep_the_first_letter_to_the_beginning() {
-        for _ in 0..200 {
-            let run = RunId::random();
+        let named = ["", "a", "b", "fill"].map(RunId::named);
+        assert!(named[1] != named[2] && named[1] == RunId::named("a"));
+        for run in std::iter::repeat_with(RunId::random).take(200).chain(named) {
             assert_eq!(run.as_str().matches('p').count(), 1, "{run:?}");
             assert!(run.as_str().starts_with("pb"));
         }

@@ -90,8 +90,19 @@ pub(crate) fn warm_up(
     time: Duration,
 ) -> Result<(), BenchError> {
     session.progress.begin("warming up");
-    let mut course = Course::new(subject)?;
-    course.run(session, subject, time)
+    let_run(session, subject, time)
+}
+
+/// Lets the load run, and shows it.
+///
+/// # Errors
+/// It cannot go on.
+pub(crate) fn let_run(
+    session: &mut Session,
+    subject: &impl Measurable,
+    time: Duration,
+) -> Result<(), BenchError> {
+    Course::new(subject)?.run(session, subject, time)
 }
 
 /// Measures for `time`; updates that are sent meanwhile count in `window`.
@@ -160,7 +171,8 @@ impl Course {
             session.check()?;
             subject.check()?;
             self.sample(subject)?;
-            session.progress.show(&self.text(time));
+            let passed = seconds(self.last.at_ns - self.begin.at_ns);
+            session.progress.show_part(passed / time.as_secs_f64(), &self.text(time));
         }
     }
 

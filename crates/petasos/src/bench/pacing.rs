@@ -32,6 +32,17 @@ impl Timetable {
         self.start_ns + (position as f64 * SECOND_NS as f64 / self.per_second) as u64
     }
 
+    /// Gives up on those that were due before `until_ns` and were not sent; returns the time of each.
+    pub(crate) fn give_up(&mut self, until_ns: u64) -> impl Iterator<Item = u64> {
+        std::iter::from_fn(move || {
+            let due = self.next_ns();
+            (due < until_ns).then(|| {
+                self.advance();
+                due
+            })
+        })
+    }
+
     /// The next one was sent.
     pub(crate) fn advance(&mut self) {
         self.sent += 1;
@@ -69,6 +80,14 @@ mod tests {
             table.advance();
         }
         assert_eq!(table.next_ns(), 1_000_000 * SECOND_NS);
+    }
+
+    #[test]
+    fn what_was_due_and_not_sent_is_known() {
+        let mut table = Timetable::new(0, 1000.0, 1, 2);
+        table.advance();
+        assert_eq!(table.give_up(7 * MS).collect::<Vec<_>>(), [3 * MS, 5 * MS]);
+        assert_eq!(table.next_ns(), 7 * MS);
     }
 
     /// A hub that answers at once but stands still for a second: on a simulated clock, with one update under way at a

@@ -13,6 +13,9 @@ use crate::client::console::say;
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
+/// Steps of the bar on a terminal.
+const PARTS: u64 = 1000;
+
 /// The display.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -35,8 +38,9 @@ impl Progress {
             Output::Nothing
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_length(PARTS);
             bar.set_style(
-                ProgressStyle::with_template("{spinner} {wide_msg}")
+                ProgressStyle::with_template("{spinner} {bar:20} {wide_msg}")
                     .unwrap_or_else(|_| ProgressStyle::default_spinner()),
             );
             Output::Bar(bar)
@@ -49,11 +53,23 @@ impl Progress {
     /// Something else begins.
     pub(crate) fn begin(&mut self, title: impl Into<String>) {
         self.title = title.into();
+        if let Output::Bar(bar) = &self.output {
+            bar.set_position(0);
+        }
         self.last_line = None;
         self.show("");
     }
 
-    /// How far it is.
+    /// How far it is, as a fraction of the whole, and in words.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Of a bar.
+    pub(crate) fn show_part(&mut self, fraction: f64, text: &str) {
+        if let Output::Bar(bar) = &self.output {
+            bar.set_position((fraction.clamp(0.0, 1.0) * PARTS as f64) as u64);
+        }
+        self.show(text);
+    }
+
+    /// How far it is, in words.
     pub(crate) fn show(&mut self, text: &str) {
         let line = if text.is_empty() { self.title.clone() } else { format!("{}: {text}", self.title) };
         match &self.output {

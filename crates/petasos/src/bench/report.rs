@@ -103,6 +103,9 @@ pub(crate) struct RunFaults {
     pub(crate) refused: u64,
     /// Publishers' connections that broke with an update under way.
     pub(crate) broken_publishes: u64,
+    /// Updates that were due and never sent: the rate was not reached.
+    #[serde(default)]
+    pub(crate) unsent: u64,
     /// Streams that ended although nobody wanted it.
     pub(crate) ended_streams: u64,
     /// How the first of them did so.
@@ -111,7 +114,8 @@ pub(crate) struct RunFaults {
 }
 
 impl RunFaults {
-    /// Whether the result is that of a hub that works: what was to be tried again later is load, not a fault.
+    /// Whether the result is that of a hub that works: what was to be tried again
+    /// later, or was not sent in time, is load, not a fault.
     pub(crate) fn none(&self) -> bool {
         self.updates.none() && self.broken_publishes == 0 && self.ended_streams == 0
     }

@@ -39,11 +39,6 @@ impl Topics {
         Self { suffix: "/item", ..Self::of_run(run) }
     }
 
-    /// Topics under a name that later runs find again.
-    pub(crate) fn named(name: &str) -> Self {
-        Self { prefix: format!("https://bench.example/named/{name}/"), suffix: "", shared: false }
-    }
-
     /// The topic of a stream.
     pub(crate) fn topic(&self, stream: u32) -> String {
         format!("{}{:0TOPIC_DIGITS$}{}", self.prefix, self.number(stream), self.suffix)

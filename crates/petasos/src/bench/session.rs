@@ -26,7 +26,7 @@ use super::{
 use crate::{
     client::{
         credentials::TokenSource,
-        target::{TOKEN_VARIABLE, Target, TargetArgs},
+        target::{TOKEN_VARIABLE, Target, TargetArgs, URL_VARIABLE},
     },
     token::mint::{self, Grant, MintRequest},
 };
@@ -49,8 +49,8 @@ pub(crate) struct Hub {
     pub(crate) subscriber: Option<HeaderValue>,
     /// Its processes; empty where they are not known.
     pub(crate) pids: Vec<u32>,
-    /// Its URL, for the report.
-    pub(crate) url: String,
+    /// For the report: its URL, or where a hub that was started keeps its log.
+    pub(crate) name: String,
     /// Stopped when the bench is over.
     _child: Option<SpawnedHub>,
 }
@@ -77,10 +77,12 @@ impl Session {
                 return;
             };
             runtime.block_on(async {
-                crate::client::interrupted().await;
+                crate::client::signal().await;
                 asked.store(true, Ordering::Relaxed);
-                // For a second signal, which ends the process at once.
-                std::future::pending::<()>().await;
+                // A second signal ends the process at once, and with it the hub that it started.
+                crate::client::signal().await;
+                super::spawn::kill_now();
+                std::process::exit(BenchError::Interrupted.exit().code().into());
             });
         };
         let builder = std::thread::Builder::new().name("signals".into());
@@ -118,13 +120,14 @@ impl Session {
 }
 
 impl Hub {
-    /// The hub that the flags name, or start.
+    /// The hub that the flags name, or start, with the `usual` store if they do not say which.
     ///
     /// # Errors
     /// It is not there, or what is needed to get in.
-    pub(crate) fn find(common: &Common) -> Result<Self, BenchError> {
+    pub(crate) fn find(common: &Common, usual: Store) -> Result<Self, BenchError> {
         if common.spawn {
-            return Self::spawn(common);
+            refuse_url(common, "--spawn")?;
+            return Self::spawn(common, common.store.clone().unwrap_or(usual));
         }
         let target = common.target.resolve(env::var(TOKEN_VARIABLE).ok())?;
         let (publisher, subscriber) = match given_key(common)? {
@@ -140,15 +143,16 @@ impl Hub {
         Self::reach(&target, common, publisher, subscriber, None)
     }
 
-    fn spawn(common: &Common) -> Result<Self, BenchError> {
-        let store = common.store.clone().unwrap_or(Store::Local);
+    fn spawn(common: &Common, store: Store) -> Result<Self, BenchError> {
         let child = SpawnedHub::start(&store, &common.serve_arg)?;
         let target = TargetArgs { url: Some(child.url()), ..TargetArgs::default() }.resolve(None)?;
         let mint = |publish| token(publish, ISSUER, &child.url(), child.secret(), Algorithm::HS256);
         // Subscribers without a token are the usual ones: updates are public unless --private says otherwise.
         let subscriber = if common.private { Some(mint(false)?) } else { None };
         let publisher = Some(mint(true)?);
-        Self::reach(&target, common, publisher, subscriber, Some(child))
+        let name =
+            format!("petasos {}, started for this, store: {}", env!("CARGO_PKG_VERSION"), store.name());
+        Ok(Self { name, ..Self::reach(&target, common, publisher, subscriber, Some(child))? })
     }
 
     fn reach(
@@ -166,9 +170,22 @@ impl Hub {
             publisher,
             subscriber,
             pids,
-            url: target.url.to_string(),
+            name: target.url.to_string(),
             _child: child,
         })
+    }
+}
+
+/// A URL that is given, and not merely in the environment, beside a flag that needs none.
+///
+/// # Errors
+/// There is one.
+pub(crate) fn refuse_url(common: &Common, flag: &str) -> Result<(), BenchError> {
+    match &common.target.url {
+        Some(url) if env::var(URL_VARIABLE).ok().as_ref() != Some(url) => {
+            Err(BenchError::Usage(format!("--url and {flag} exclude each other")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -28,10 +29,9 @@ const LOG_TAIL_BYTES: usize = 2_000;
 pub(crate) const ISSUER: &str = "https://bench.example";
 
 /// Where the hub keeps its log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
     /// Nowhere: `local://`.
-    #[default]
     Local,
     /// In an embedded store in the system's directory for temporary files.
     Sqlite,
@@ -59,6 +59,17 @@ impl Store {
             Self::Sqlite => "sqlite".into(),
             Self::Directory(directory) => format!("sqlite in {}", directory.display()),
         }
+    }
+}
+
+/// The number of the child process while there is one, for [`kill_now`]; else 0.
+static CHILD: AtomicU32 = AtomicU32::new(0);
+
+/// Kills the child process, if there is one: for when this process ends without dropping what it has.
+pub(crate) fn kill_now() {
+    if let Some(pid) = Pid::from_raw(CHILD.swap(0, Ordering::SeqCst).cast_signed()) {
+        // It is waited for only after the number was taken back, so that it is nobody else's.
+        let _ = kill_process(pid, Signal::KILL);
     }
 }
 
@@ -113,6 +124,7 @@ impl SpawnedHub {
             .stderr(log.try_clone().map_err(in_file)?)
             .stdout(log);
         let child = command.spawn().map_err(|error| BenchError::Spawn(error.to_string()))?;
+        CHILD.store(child.id(), Ordering::SeqCst);
         let mut hub = Self { child, address, secret: Secret::new(secret), _directory: directory };
         hub.wait_until_ready(admin, &log_path)?;
         Ok(hub)
@@ -155,6 +167,7 @@ impl SpawnedHub {
     }
 
     fn stop(&mut self) {
+        CHILD.store(0, Ordering::SeqCst);
         let pid = Pid::from_raw(self.child.id().cast_signed());
         // It is a child that is not waited for yet, so that its number cannot be anybody else's.
         if let (Some(pid), Ok(None)) = (pid, self.child.try_wait()) {

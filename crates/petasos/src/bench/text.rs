@@ -101,6 +101,7 @@ pub(crate) fn faults(run: &Run) -> Vec<String> {
         (faults.updates.unasked, "updates that nobody asked for"),
         (faults.ended_streams, "streams ended"),
         (faults.broken_publishes, "publishes without an answer"),
+        (faults.unsent, "updates fell due and were never sent: the rate was not reached"),
         (faults.refused, "publishes refused for a while, and sent again"),
     ];
     let mut lines: Vec<String> = counts

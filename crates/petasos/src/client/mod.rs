@@ -18,4 +18,4 @@ pub mod sse;
 pub mod subscribe;
 pub mod target;
 
-pub(crate) use runtime::interrupted;
+pub(crate) use runtime::signal;

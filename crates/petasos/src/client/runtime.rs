@@ -24,7 +24,7 @@ pub(super) fn run(command: impl Future<Output = Exit>) -> ExitCode {
 }
 
 /// Resolves when the user presses Ctrl-C or somebody sends SIGTERM. A second signal ends the process at once.
-pub(crate) async fn interrupted() {
+pub(super) async fn interrupted() {
     signal().await;
     tokio::spawn(async {
         signal().await;
@@ -32,7 +32,8 @@ pub(crate) async fn interrupted() {
     });
 }
 
-async fn signal() {
+/// Resolves with the next signal of either kind.
+pub(crate) async fn signal() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::bench::{
-    clock::{now_ns, thread_cpu_ns},
+    clock::{SECOND_NS, now_ns, thread_cpu_ns},
     marker::{Marker, RunId},
     pacing::Timetable,
 };
@@ -25,6 +25,10 @@ const HEAD: &[u8] =
 const ID_LINE: &[u8] = b"id: urn:uuid:00000000-0000-4000-8000-000000000000\n";
 /// How long a subscriber may take for its request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long updates that were due may still be sent when the time is over, as for publishers.
+const LATE_LIMIT_NS: u64 = 5 * SECOND_NS;
+/// How long the thread sleeps at most before it looks whether the time is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A request with a thousand topics is longer than one read; more than this is no request.
 const MAX_REQUEST_BYTES: usize = 128 << 10;
 
@@ -41,7 +45,9 @@ struct Shown {
     /// Updates sent to everybody.
     updates: AtomicU64,
     cpu_ns: AtomicU64,
-    stop: AtomicBool,
+    /// When the time is over; 0 while it is not.
+    over_ns: AtomicU64,
+    unsent: AtomicU64,
     quit: AtomicBool,
     busy: AtomicBool,
 }
@@ -104,13 +110,18 @@ impl FanoutLimit {
 
     /// Begins to send.
     pub(crate) fn begin(&self, per_second: Option<f64>, start_ns: u64) {
-        self.shown.stop.store(false, Ordering::Relaxed);
+        self.shown.over_ns.store(0, Ordering::Relaxed);
         self.tell(Command::Load { per_second, start_ns });
     }
 
-    /// Ends with the update that is under way.
+    /// Ends with the last update that is due now.
     pub(crate) fn stop(&self) {
-        self.shown.stop.store(true, Ordering::Relaxed);
+        self.shown.over_ns.store(now_ns(), Ordering::Relaxed);
+    }
+
+    /// Updates that were due and never sent.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.shown.unsent.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is under way.
@@ -127,7 +138,7 @@ impl FanoutLimit {
 
 impl Drop for FanoutLimit {
     fn drop(&mut self) {
-        self.shown.stop.store(true, Ordering::Relaxed);
+        self.stop();
         self.shown.quit.store(true, Ordering::Relaxed);
         // It may be waiting for a subscriber that does not come.
         let _ = TcpStream::connect(self.address);
@@ -168,17 +179,27 @@ impl Server {
 
     fn load(&mut self, per_second: Option<f64>, start_ns: u64) {
         let mut timetable = per_second.map(|rate| Timetable::new(start_ns, rate, 0, 1));
-        while !self.shown.stop.load(Ordering::Relaxed) {
-            let due = match &mut timetable {
-                None => now_ns(),
-                Some(table) => {
-                    let due = table.next_ns();
-                    table.advance();
-                    self.show_cpu();
-                    std::thread::sleep(Duration::from_nanos(due.saturating_sub(now_ns())));
-                    due
+        loop {
+            let now = now_ns();
+            let over_ns = self.shown.over_ns.load(Ordering::Relaxed);
+            let due = timetable.as_ref().map_or(now, Timetable::next_ns);
+            if over_ns > 0 && (due >= over_ns || self.shown.quit.load(Ordering::Relaxed)) {
+                return;
+            }
+            if let Some(table) = &mut timetable {
+                if over_ns > 0 && now > over_ns + LATE_LIMIT_NS {
+                    let unsent = table.give_up(over_ns).count() as u64;
+                    self.shown.unsent.fetch_add(unsent, Ordering::Relaxed);
+                    return;
                 }
-            };
+                if due > now {
+                    self.show_cpu();
+                    // Not beyond a stop that comes meanwhile.
+                    std::thread::sleep(Duration::from_nanos(due - now).min(LOOK_AGAIN));
+                    continue;
+                }
+                table.advance();
+            }
             self.send(due);
         }
     }

@@ -3,8 +3,12 @@
 //! They share few threads, usually one. A thread owns its publishers; others see counters and tell it which [`Job`] to
 //! do. Without a pace a publisher sends as soon as it is answered (closed loop). With one it sends at its times; while
 //! an answer is awaited, updates that fall due wait for their turn, and the time they waited counts ([`super::pacing`]).
-//! What waits is a number, not a queue.
+//! What waits is a number, not a queue. When the time is over, what was due is still sent, so that a hub that stood still
+//! just then is not spared; a hub that is far behind is given up on after [`LATE_LIMIT_NS`], and what it was not sent is
+//! told.
 
+mod books;
+mod publisher;
 mod reply;
 mod thread;
 
@@ -22,8 +26,12 @@ use mio::Waker;
 use parking_lot::Mutex;
 
 use super::{
-    choice::Distribution, endpoint::Endpoint, histogram::Latencies, request::Publish, window::Window,
+    choice::Distribution, clock::SECOND_NS, endpoint::Endpoint, histogram::Latencies, request::Publish,
+    window::Window,
 };
+
+/// How long updates that were due may still be sent when the time is over.
+const LATE_LIMIT_NS: u64 = 5 * SECOND_NS;
 
 /// Everything that publishers need to know.
 #[derive(Clone, Debug)]
@@ -53,14 +61,33 @@ pub(crate) enum Job {
     Count(u64),
     /// Updates until they are stopped: at this many a second together, from that time on, or as fast as answers come.
     Load { per_second: Option<f64>, start_ns: u64 },
-    /// So many updates together, numbered through on stream 0; every so many-th of them on stream 1 instead.
-    Fill { next: Arc<AtomicU64>, end: u64, rare_every: u64 },
+    /// So many updates together, numbered through.
+    Fill(Fill),
+}
+
+/// A numbering that all publishers share, so that the order of numbers is that of the history, but for what is under
+/// way at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Fill {
+    /// The next number.
+    pub(crate) next: Arc<AtomicU64>,
+    /// One above the last.
+    pub(crate) end: u64,
+    /// One of so many goes to stream 1, the others to stream 0.
+    pub(crate) rare_every: u64,
+}
+
+impl Fill {
+    /// The stream of a number.
+    pub(crate) fn stream_of(&self, number: u64) -> u32 {
+        u32::from(number % self.rare_every == self.rare_every / 2)
+    }
 }
 
 #[derive(Debug)]
 enum Command {
     Do(Job),
-    /// Begin nothing more.
+    /// Send what was due, if the job has a pace, and begin nothing more.
     Stop,
     Quit,
 }
@@ -71,10 +98,10 @@ struct Shown {
     acknowledged: AtomicU64,
     refused: AtomicU64,
     errors: AtomicU64,
+    unsent: AtomicU64,
     connected: AtomicUsize,
     /// Nothing is under way and nothing is to be begun.
     idle: AtomicBool,
-    cpu_ns: AtomicU64,
     failure: Mutex<Option<String>>,
     recent: Mutex<Latencies>,
     record: Mutex<Record>,
@@ -151,9 +178,9 @@ impl Publishers {
         self.shown(|shown| shown.errors.load(Ordering::Relaxed)).sum()
     }
 
-    /// Processor time of the threads, up to their last wait.
-    pub(crate) fn cpu_ns(&self) -> u64 {
-        self.shown(|shown| shown.cpu_ns.load(Ordering::Relaxed)).sum()
+    /// Updates that were due and never sent.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.shown(|shown| shown.unsent.load(Ordering::Relaxed)).sum()
     }
 
     /// Why they cannot go on.
@@ -183,7 +210,7 @@ impl Publishers {
         }
     }
 
-    /// Ends a job that would go on; what is under way is still answered.
+    /// Ends a job that would go on; what is under way or due is still sent and answered.
     pub(crate) fn stop(&self) {
         self.tell(|| Command::Stop);
     }

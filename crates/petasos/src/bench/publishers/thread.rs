@@ -1,7 +1,6 @@
 //! One thread of publishers.
 
 use std::{
-    collections::HashSet,
     io,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -10,20 +9,16 @@ use std::{
 use mio::{Events, Poll, Token, Waker};
 
 use super::{
-    Command, Job, Plan, Record, Shown,
-    reply::{Answer, Reply},
+    Command, Job, LATE_LIMIT_NS, Plan, Shown,
+    books::Books,
+    publisher::{Publisher, State},
+    reply::Answer,
 };
 use crate::bench::{
-    choice::Choice,
-    clock::{SECOND_NS, now_ns, thread_cpu_ns},
-    endpoint::Endpoint,
-    histogram::Latencies,
-    marker::Marker,
-    pacing::Timetable,
+    clock::{SECOND_NS, now_ns},
+    endpoint::{Endpoint, connect_problem},
     refusal,
-    request::Publish,
     timer::Timer,
-    window::Window,
     wire::Wire,
 };
 
@@ -50,6 +45,8 @@ pub(super) struct Thread {
     shown: Arc<Shown>,
     buffer: Box<[u8]>,
     job: Option<Job>,
+    /// When the time of a job with a pace was over.
+    over_ns: Option<u64>,
     /// Publishers with an update under way.
     busy: usize,
     /// How many of all there are.
@@ -59,83 +56,23 @@ pub(super) struct Thread {
     failed: bool,
 }
 
-/// What is noted about all updates of a thread.
-struct Books {
-    /// The number of the next update, by stream.
-    next: Vec<u64>,
-    excused: HashSet<(u32, u64)>,
-    acknowledged: u64,
-    window: Arc<Window>,
-    latencies: Latencies,
-    recent: Latencies,
-}
-
-struct Publisher {
-    /// Among all of the run.
-    number: usize,
-    wire: Option<Wire>,
-    state: State,
-    request: Publish,
-    reply: Reply,
-    choice: Choice,
-    timetable: Option<Timetable>,
-    /// The update that is under way, or is to be sent again.
-    current: Option<Marker>,
-    /// Updates of the job that it may still begin.
-    left: u64,
-    /// The next of its streams, for [`Job::Each`].
-    each: usize,
-    not_before_ns: u64,
-    breaks: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Closed,
-    Connecting,
-    Ready,
-    /// So much of the request is sent.
-    Sending(usize),
-    Waiting,
-}
-
 impl Thread {
     pub(super) fn new(plan: &Plan, own: &[usize], shown: Arc<Shown>) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let timer = Timer::new(poll.registry(), TIMER)?;
-        let publisher = |number: &usize| Publisher {
-            number: *number,
-            wire: None,
-            state: State::Closed,
-            request: plan.request.clone(),
-            reply: Reply::default(),
-            choice: Choice::new(plan.distribution, plan.streams, *number, plan.count),
-            timetable: None,
-            current: None,
-            left: 0,
-            each: 0,
-            not_before_ns: 0,
-            breaks: 0,
-        };
         let thread = Self {
             poll,
             timer,
-            publishers: own.iter().map(publisher).collect(),
+            publishers: own.iter().map(|number| Publisher::new(plan, *number)).collect(),
             endpoint: plan.endpoint.clone(),
             shown,
             buffer: vec![0; READ_BUFFER_BYTES].into(),
             job: None,
+            over_ns: None,
             busy: 0,
             count: plan.count,
-            books: Books {
-                next: vec![0; plan.streams as usize],
-                excused: HashSet::new(),
-                acknowledged: 0,
-                window: Arc::clone(&plan.window),
-                latencies: Latencies::default(),
-                recent: Latencies::default(),
-            },
+            books: Books::new(plan.streams, &plan.window),
             shown_ns: 0,
             failed: false,
         };
@@ -151,8 +88,7 @@ impl Thread {
             if let Err(error) = self.set_timer() {
                 return self.fail(format!("cannot set a timer: {error}"));
             }
-            let timeout = (self.books.recent.len() > 0).then_some(SHOW_EVERY);
-            self.shown.cpu_ns.store(thread_cpu_ns(), Ordering::Relaxed);
+            let timeout = self.timer.timeout((self.books.recent.len() > 0).then_some(SHOW_EVERY));
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -165,12 +101,12 @@ impl Thread {
                             return;
                         }
                     }
-                    TIMER => {
-                        self.timer.gone_off();
-                        self.start_all();
-                    }
+                    TIMER => {}
                     Token(index) => self.ready(index),
                 }
+            }
+            if self.timer.take_due() {
+                self.start_all();
             }
             self.show();
         }
@@ -183,14 +119,12 @@ impl Thread {
             match command {
                 None => return true,
                 Some(Command::Quit) => return false,
-                Some(Command::Stop) => {
-                    self.job = None;
-                    for publisher in &mut self.publishers {
-                        publisher.timetable = None;
-                        publisher.left = 0;
-                    }
-                }
+                Some(Command::Stop) => match self.job {
+                    Some(Job::Load { per_second: Some(_), .. }) => self.over_ns = Some(now_ns()),
+                    _ => self.end_job(),
+                },
                 Some(Command::Do(job)) => {
+                    self.over_ns = None;
                     for publisher in &mut self.publishers {
                         publisher.begin(&job, self.count);
                     }
@@ -199,6 +133,35 @@ impl Thread {
                 }
             }
         }
+    }
+
+    fn end_job(&mut self) {
+        self.job = None;
+        for publisher in &mut self.publishers {
+            publisher.timetable = None;
+            publisher.left = 0;
+        }
+    }
+
+    /// Gives up on updates that were due before the time was over, where the hub is too far behind.
+    fn give_up_when_late(&mut self, now: u64) {
+        let Some(over_ns) = self.over_ns.filter(|over_ns| now >= over_ns + LATE_LIMIT_NS) else { return };
+        let mut unsent = 0;
+        for publisher in &mut self.publishers {
+            let Some(table) = &mut publisher.timetable else { continue };
+            // The one that is under way is answered yet.
+            if publisher.current.is_some() {
+                table.advance();
+            }
+            for due in table.give_up(over_ns) {
+                unsent += 1;
+                // It took at least so long.
+                self.books.late(due, now);
+            }
+        }
+        self.shown.unsent.fetch_add(unsent, Ordering::Relaxed);
+        self.end_job();
+        self.over_ns = None;
     }
 
     fn start_all(&mut self) {
@@ -210,13 +173,16 @@ impl Thread {
     /// Has a publisher send its next update, if it is free and one is due.
     fn start(&mut self, index: usize) {
         let publisher = &mut self.publishers[index];
-        if publisher.state == State::Closed && !self.failed && publisher.wants_more(self.job.as_ref()) {
+        if publisher.state == State::Closed
+            && !self.failed
+            && publisher.wants_more(self.job.as_ref(), self.over_ns)
+        {
             return self.connect(index);
         }
         if publisher.state != State::Ready || self.failed {
             return;
         }
-        let Some(marker) = publisher.next(self.job.as_ref(), &self.books.next) else { return };
+        let Some(marker) = publisher.next(self.job.as_ref(), &self.books.next, self.over_ns) else { return };
         publisher.current = Some(marker);
         publisher.not_before_ns = 0;
         publisher.request.fill(&marker);
@@ -378,7 +344,7 @@ impl Thread {
                 publisher.state = State::Connecting;
             }
             Err(error) => {
-                self.fail(format!("a connection cannot be opened: {error}"));
+                self.fail(connect_problem(&error));
                 self.failed = true;
             }
         }
@@ -391,7 +357,8 @@ impl Thread {
     fn set_timer(&mut self) -> io::Result<()> {
         // Those that are under way are woken by their sockets.
         let free = |publisher: &&Publisher| matches!(publisher.state, State::Ready | State::Closed);
-        let times = self.publishers.iter().filter(free).filter_map(Publisher::wakes_at);
+        let times = self.publishers.iter().filter(free).filter_map(|one| one.wakes_at(self.over_ns));
+        let times = times.chain(self.over_ns.map(|over_ns| over_ns + LATE_LIMIT_NS));
         let earliest = if self.job.is_some() && !self.failed { times.min() } else { None };
         self.timer.set(earliest)
     }
@@ -399,131 +366,23 @@ impl Thread {
     /// Shows latencies now and then, and the books when the job is done.
     fn show(&mut self) {
         let now = now_ns();
+        self.give_up_when_late(now);
         if self.books.recent.len() > 0 && u128::from(now - self.shown_ns) >= SHOW_EVERY.as_nanos() {
             self.shown.recent.lock().add(&self.books.recent);
             self.books.recent.clear();
             self.shown_ns = now;
         }
         if self.busy == 0 && !self.shown.idle.load(Ordering::Relaxed) {
-            let job = self.job.as_ref();
-            let done = self.failed || self.publishers.iter().all(|publisher| !publisher.wants_more(job));
+            let (job, over_ns) = (self.job.as_ref(), self.over_ns);
+            let done =
+                self.failed || self.publishers.iter().all(|publisher| !publisher.wants_more(job, over_ns));
             // Under the lock, as whoever gives a command takes the flag back: what is not obeyed yet is to be done.
             let commands = self.shown.commands.lock();
             if done && commands.is_empty() {
                 *self.shown.record.lock() = self.books.record();
+                self.over_ns = None;
                 self.shown.idle.store(true, Ordering::Release);
             }
-        }
-    }
-}
-
-impl Publisher {
-    fn begin(&mut self, job: &Job, publishers: usize) {
-        self.each = 0;
-        self.timetable = None;
-        self.left = match job {
-            Job::Each => self.choice.streams().len() as u64,
-            Job::Count(count) => *count,
-            Job::Load { per_second, start_ns } => {
-                self.timetable =
-                    per_second.map(|rate| Timetable::new(*start_ns, rate, self.number, publishers));
-                u64::MAX
-            }
-            Job::Fill { .. } => u64::MAX,
-        };
-    }
-
-    /// Whether there is anything to send, now or later.
-    fn wants_more(&self, job: Option<&Job>) -> bool {
-        match job {
-            None => false,
-            Some(Job::Fill { next, end, .. }) => {
-                self.current.is_some() || next.load(Ordering::Relaxed) < *end
-            }
-            Some(_) => self.left > 0,
-        }
-    }
-
-    /// The update that it sends now, if there is one.
-    fn next(&mut self, job: Option<&Job>, numbers: &[u64]) -> Option<Marker> {
-        let now = now_ns();
-        if now < self.not_before_ns {
-            return None;
-        }
-        // An update that was refused goes again, with its time: what it waited counts.
-        if let (Some(marker), Some(_)) = (self.current, job) {
-            return Some(marker);
-        }
-        let job = job.filter(|_| self.left > 0)?;
-        let sent_ns = match &self.timetable {
-            Some(table) if table.next_ns() > now => return None,
-            Some(table) => table.next_ns(),
-            None => now,
-        };
-        let stream = match job {
-            Job::Each => self.choice.streams().get(self.each).copied().unwrap_or_default(),
-            Job::Fill { next, end, rare_every } => {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= *end {
-                    self.left = 0;
-                    return None;
-                }
-                let stream = u32::from(number % rare_every == rare_every / 2);
-                return Some(Marker { stream, number, sent_ns });
-            }
-            Job::Count(_) | Job::Load { .. } => self.choice.next(),
-        };
-        let number = numbers.get(stream as usize).copied().unwrap_or_default();
-        Some(Marker { stream, number, sent_ns })
-    }
-
-    /// The update that was under way is done with.
-    fn sent(&mut self, job: Option<&Job>) {
-        if let Some(table) = &mut self.timetable {
-            table.advance();
-        }
-        if matches!(job, Some(Job::Each)) {
-            self.each += 1;
-        }
-        self.left = self.left.saturating_sub(1);
-    }
-
-    /// When it has to be looked after, if no socket tells.
-    fn wakes_at(&self) -> Option<u64> {
-        if self.not_before_ns > 0 && self.current.is_some() {
-            return Some(self.not_before_ns);
-        }
-        self.timetable.as_ref().map(Timetable::next_ns)
-    }
-}
-
-impl Books {
-    fn acknowledge(&mut self, marker: &Marker, now: u64) {
-        self.acknowledged += 1;
-        self.pass(marker);
-        let latency = now.saturating_sub(marker.sent_ns);
-        self.recent.record_ns(latency);
-        if self.window.holds(marker.sent_ns) {
-            self.latencies.record_ns(latency);
-        }
-    }
-
-    fn excuse(&mut self, marker: &Marker) {
-        self.pass(marker);
-        self.excused.insert((marker.stream, marker.number));
-    }
-
-    fn pass(&mut self, marker: &Marker) {
-        if let Some(next) = self.next.get_mut(marker.stream as usize) {
-            *next = (*next).max(marker.number + 1);
-        }
-    }
-
-    fn record(&self) -> Record {
-        Record {
-            published: self.next.clone(),
-            excused: self.excused.clone(),
-            latencies: self.latencies.clone(),
         }
     }
 }

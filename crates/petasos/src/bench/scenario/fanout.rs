@@ -1,6 +1,6 @@
 //! `petasos bench fanout`.
 
-use super::{base_load, latency_note, load_settings, settings};
+use super::{Wanted, base_load, latency_note, load_settings, settings};
 use crate::bench::{
     args::FanoutArgs,
     environment::Environment,
@@ -8,13 +8,17 @@ use crate::bench::{
     files,
     load::{Load, drive_fanout_limit, drive_hub},
     report::Report,
-    session::{Hub, Session},
+    session::{Hub, Session, refuse_url},
+    spawn::Store,
 };
 
 /// Subscribers of one topic.
 pub(crate) fn fanout(args: &FanoutArgs) -> Result<Report, BenchError> {
     let common = &args.common;
     let wanted = args.limit.wanted();
+    if wanted == Wanted::Limit {
+        refuse_url(common, "--limit")?;
+    }
     let load = Load {
         subscribers: args.subscribers as usize,
         publishers: args.publishers as usize,
@@ -26,7 +30,7 @@ pub(crate) fn fanout(args: &FanoutArgs) -> Result<Report, BenchError> {
     files::make_room(load.connections() + if wanted.limit() { load.subscribers } else { 0 })?;
     let environment = Environment::here();
     let mut session = Session::begin(common.quiet)?;
-    let hub = wanted.hub().then(|| Hub::find(common)).transpose()?;
+    let hub = wanted.hub().then(|| Hub::find(common, Store::Local)).transpose()?;
     let mut runs = Vec::new();
     for _ in 0..common.repeat {
         if wanted.limit() {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{base_load, settings};
+use super::{Wanted, base_load, settings};
 use crate::bench::{
     args::IdleArgs,
     clock::{now_ns, seconds},
@@ -14,21 +14,28 @@ use crate::bench::{
     load::{Load, wait_until_open},
     marker::RunId,
     report::{Report, Run, Subject},
-    session::{Hub, Session},
+    session::{Hub, Session, refuse_url},
+    spawn::Store,
     subscribers::Subscribers,
     usage::{self, Usage},
 };
+
+/// How long the hub has to close what was connected before, such as the bench's own look whether it is there.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Subscribers to whom nothing is sent.
 pub(crate) fn idle(args: &IdleArgs) -> Result<Report, BenchError> {
     let common = &args.common;
     let wanted = args.limit.wanted();
+    if wanted == Wanted::Limit {
+        refuse_url(common, "--limit")?;
+    }
     let load =
         Load { subscribers: args.subscribers as usize, publishers: 0, ..base_load(common, &args.times, 1.0) };
     files::make_room(load.subscribers * if wanted.limit() { 2 } else { 1 })?;
     let environment = Environment::here();
     let mut session = Session::begin(common.quiet)?;
-    let hub = wanted.hub().then(|| Hub::find(common)).transpose()?;
+    let hub = wanted.hub().then(|| Hub::find(common, Store::Local)).transpose()?;
     let mut runs = Vec::new();
     for _ in 0..common.repeat {
         if wanted.limit() {
@@ -71,6 +78,8 @@ fn faults(run: &mut Run, subscribers: &Subscribers) {
 
 fn idle_hub(session: &mut Session, hub: &Hub, load: &Load) -> Result<Run, BenchError> {
     let mut run = Run::of(Subject::Hub);
+    session.progress.begin("waiting for connections of before to be gone");
+    std::thread::sleep(SETTLE);
     let before = usage::of(&hub.pids)?;
     let begun_ns = now_ns();
     let subscribers = load.subscribe(RunId::random(), &hub.endpoint, Some(hub), &Arc::default())?;

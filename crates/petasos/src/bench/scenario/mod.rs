@@ -1,12 +1,20 @@
 //! The scenarios: each turns its flags into runs.
 
+mod churn;
 mod fanout;
 mod idle;
 mod publish;
+mod resume;
+mod spread;
+mod storm;
 
+pub(crate) use churn::churn;
 pub(crate) use fanout::fanout;
 pub(crate) use idle::idle;
 pub(crate) use publish::publish;
+pub(crate) use resume::resume;
+pub(crate) use spread::{patterns, topics};
+pub(crate) use storm::storm;
 
 use serde_json::{Map, Value};
 
@@ -50,11 +58,10 @@ fn settings(common: &Common, hub: Option<&Hub>) -> Map<String, Value> {
     let mut settings = Map::new();
     let mut set = |name: &str, value: Value| settings.insert(name.to_owned(), value);
     if let Some(hub) = hub {
-        set("url", if common.spawn { "spawned".into() } else { hub.url.clone().into() });
+        set("hub", hub.name.clone().into());
     }
-    if common.spawn {
-        set("store", common.store.clone().unwrap_or_default().name().into());
-        set("serve_args", common.serve_arg.clone().into());
+    if !common.serve_arg.is_empty() {
+        set("serve_args", common.serve_arg.join(" ").into());
     }
     set("size_bytes", common.size.into());
     set("repeat", common.repeat.into());

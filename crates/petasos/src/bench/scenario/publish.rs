@@ -9,7 +9,8 @@ use crate::bench::{
     limit::PublishLimit,
     load::{Load, drive_hub, drive_publish_limit},
     report::{Report, Subject},
-    session::{Hub, Session},
+    session::{Hub, Session, refuse_url},
+    spawn::Store,
 };
 
 /// Publishers, and few subscribers or none.
@@ -17,6 +18,9 @@ pub(crate) fn publish(args: &PublishArgs) -> Result<Report, BenchError> {
     let common = &args.common;
     let disk = args.limit_disk.as_ref().or(args.with_limit_disk.as_ref());
     let wanted = if args.limit_disk.is_some() { Wanted::Limit } else { args.limit.wanted() };
+    if wanted == Wanted::Limit {
+        refuse_url(common, "a baseline alone")?;
+    }
     let with_limit = wanted.limit() && args.limit_disk.is_none();
     let load = Load {
         subscribers: args.subscribers as usize,
@@ -28,7 +32,7 @@ pub(crate) fn publish(args: &PublishArgs) -> Result<Report, BenchError> {
     files::make_room(load.connections() + if disk.is_some() || with_limit { load.publishers } else { 0 })?;
     let environment = Environment::here();
     let mut session = Session::begin(common.quiet)?;
-    let hub = wanted.hub().then(|| Hub::find(common)).transpose()?;
+    let hub = wanted.hub().then(|| Hub::find(common, Store::Local)).transpose()?;
     let sources = common.source_addresses;
     let mut runs = Vec::new();
     for _ in 0..common.repeat {

@@ -173,7 +173,7 @@ impl Thread {
         while self.opening < self.opening_limit {
             let Some(index) = self.waiting.pop_front() else { return };
             if let Err(error) = self.open(index) {
-                self.fail(format!("a connection cannot be opened: {error}"));
+                self.fail(endpoint::connect_problem(&error));
                 self.waiting.clear();
             }
         }
@@ -441,7 +441,8 @@ impl Reader {
                     *deliveries += 1;
                     sequence.take(stream, number, notes);
                     *last = Some((stream, number));
-                    if number & *sample_mask == 0 {
+                    // With the stream, so that many streams with few updates each are sampled alike.
+                    if number.wrapping_add(u64::from(stream)) & *sample_mask == 0 {
                         let sent = Marker::sent_ns(marker);
                         let latency = now.saturating_sub(sent);
                         recent.record_ns(latency);
