@@ -121,7 +121,7 @@ impl Default for ServerConfig {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             connections: 0,
-            peer_timeout: Duration::from_secs(20),
+            peer_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             shutdown_delay: Duration::ZERO,
             reuse_port: false,

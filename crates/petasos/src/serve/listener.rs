@@ -49,15 +49,21 @@ pub(super) struct Acceptor {
     connections: Arc<Connections>,
     /// `None` where there is no limit.
     room: Option<Arc<Semaphore>>,
+    options: SocketOptions,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
 }
 
 impl Acceptor {
     /// `limit` bounds the connections; `None`: no limit.
-    pub(super) fn new(connections: Connections, limit: Option<usize>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        connections: Connections,
+        limit: Option<usize>,
+        options: SocketOptions,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let room = limit.map(|limit| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))));
-        Self { connections: Arc::new(connections), room, metrics, tasks: TaskTracker::new() }
+        Self { connections: Arc::new(connections), room, options, metrics, tasks: TaskTracker::new() }
     }
 
     /// The connections that are open.
@@ -124,6 +130,7 @@ impl Acceptor {
     fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
         // A listener for both families sees IPv4 addresses in the disguise of IPv6.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        self.options.stagger(&stream);
         let seat = Seat { _permit: permit, _open: OpenGuard::new(Arc::clone(&self.metrics)) };
         let acceptor = Arc::clone(self);
         self.tasks.spawn(async move {

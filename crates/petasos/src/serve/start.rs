@@ -196,7 +196,8 @@ impl Started<'_> {
             config: Arc::new(config.http.clone()),
         });
         let connections = Connections::new(app, tls.clone(), time_limits(config), follow);
-        let acceptor = Arc::new(Acceptor::new(connections, connection_limit(config), metrics));
+        let acceptor =
+            Arc::new(Acceptor::new(connections, connection_limit(config), socket_options(config), metrics));
         let mut loops = JoinSet::new();
         let addresses = match listen(public, &acceptor, config, &mut loops) {
             Ok(addresses) => addresses,
@@ -308,8 +309,8 @@ impl AdminServer {
         let (phase, follow) = drain::phases();
         let connections = Connections::new(admin::router(admin), None, time_limits(config), follow);
         // Its connections are not those that the metrics count.
-        let acceptor = Arc::new(Acceptor::new(connections, Some(ADMIN_CONNECTIONS), Arc::default()));
         let options = SocketOptions { send_buffer_bytes: 0, ..socket_options(config) };
+        let acceptor = Arc::new(Acceptor::new(connections, Some(ADMIN_CONNECTIONS), options, Arc::default()));
         let accepting = tokio::spawn({
             let acceptor = Arc::clone(&acceptor);
             async move {

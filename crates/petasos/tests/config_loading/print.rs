@@ -67,7 +67,7 @@ fn every_value_has_its_source_and_secrets_are_redacted() {
     server.trusted_proxies = ""                            # default
     server.head_timeout = "10s"                            # default
     server.idle_timeout = "75s"                            # default
-    server.peer_timeout = "20s"                            # default
+    server.peer_timeout = "30s"                            # default
     server.drain_timeout = "10s"                           # default
     server.shutdown_delay = "0s"                           # default
     server.reuse_port = "false"                            # default

@@ -96,7 +96,7 @@ pub(in super::super) static OPTIONS: &[OptionSpec] = &[
     option("server.head_timeout", Kind::Duration, "10s", "How long a request head may take."),
     option("server.idle_timeout", Kind::Duration, "75s", "How long a connection may stay open between requests. Longer \
         than the 60 seconds of usual proxies, so that they close first."),
-    option("server.peer_timeout", Kind::Duration, "20s", "After how long a peer that acknowledges nothing is given up."),
+    option("server.peer_timeout", Kind::Duration, "30s", "After how long a peer that acknowledges nothing is given up."),
     option("server.drain_timeout", Kind::Duration, "10s", "How long open streams may take to end on shutdown, spread \
         evenly."),
     option("server.shutdown_delay", Kind::Duration, "0s", "How long requests are still accepted after readiness turned \
