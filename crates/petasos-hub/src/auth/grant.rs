@@ -47,7 +47,7 @@ struct DetailPayload {
 #[derive(Debug, Default)]
 struct Scope {
     everything: bool,
-    /// Sorted by value.
+    /// Those that select one topic, sorted by value.
     exact: Box<[Matcher]>,
     patterns: Box<[Matcher]>,
 }
@@ -56,10 +56,10 @@ impl Scope {
     fn new(matchers: impl Iterator<Item = Matcher>) -> Self {
         let (mut everything, mut exact, mut patterns) = (false, Vec::new(), Vec::new());
         for matcher in matchers {
-            match matcher.match_type() {
-                _ if matcher.value() == WILDCARD => everything = true,
-                MatchType::Exact => exact.push(matcher),
-                MatchType::UrlPattern => patterns.push(matcher),
+            match matcher.exact_topic() {
+                _ if matcher.is_wildcard() => everything = true,
+                Some(_) => exact.push(matcher),
+                None => patterns.push(matcher),
             }
         }
         exact.sort_unstable_by(|one, other| one.value().cmp(other.value()));
