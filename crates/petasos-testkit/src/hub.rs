@@ -49,8 +49,7 @@ pub fn default_auth() -> AuthConfig {
             publisher: Some(key(PUBLISHER_SECRET)),
             subscriber: Some(key(SUBSCRIBER_SECRET)),
         }],
-        anonymous: false,
-        anonymous_publish: false,
+        ..AuthConfig::default()
     }
 }
 

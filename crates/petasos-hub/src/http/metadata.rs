@@ -27,7 +27,7 @@ pub(super) async fn metadata(
         return super::other_method(request.method(), "GET, HEAD, OPTIONS");
     }
     let issuers = &shared.auth.config().issuers;
-    if issuers.is_empty() {
+    if issuers.is_empty() && !shared.compatible {
         return Err(
             Rejection::new(Fault::NotFound).because("this hub checks no tokens: no issuer is configured")
         );

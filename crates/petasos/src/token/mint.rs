@@ -200,7 +200,9 @@ fn detail(
             .map_err(|error| MintError::Grant { value: value.clone(), error })?;
         topics.push(match match_type {
             MatchType::Exact => json!({ "match": value }),
-            MatchType::UrlPattern => json!({ "match": value, "match_type": match_type.as_str() }),
+            MatchType::UrlPattern | MatchType::Topic => {
+                json!({ "match": value, "match_type": match_type.as_str() })
+            }
         });
     }
     let mut detail = json!({ "type": DETAIL_TYPE, "actions": actions, "topics": topics });

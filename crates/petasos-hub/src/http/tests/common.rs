@@ -61,7 +61,12 @@ pub(super) fn secured() -> Setup {
     let issuer =
         IssuerConfig { id: ISSUER.into(), authorization_server: true, publisher: key(), subscriber: key() };
     Setup {
-        auth: AuthConfig { issuers: vec![issuer], anonymous: false, anonymous_publish: false },
+        auth: AuthConfig {
+            issuers: vec![issuer],
+            anonymous: false,
+            anonymous_publish: false,
+            ..AuthConfig::default()
+        },
         http: HttpConfig {
             cors_origins: Origins::parse([LISTED]).expect("an origin"),
             publish_origins: Origins::parse([LISTED]).expect("an origin"),
