@@ -44,8 +44,7 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Whether a token has the form of the 0.x generation, so that only that hubs may read it from a URL (L05). Nothing is
-/// verified.
+/// Whether a token has the form of the 0.x generation: only such a one may come in a URL (L05). Nothing is verified.
 pub fn has_old_form(token: &str) -> bool {
     let read = || {
         let parts = Parts::split(token).ok()?;

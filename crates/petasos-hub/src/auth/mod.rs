@@ -13,6 +13,7 @@ mod config;
 pub mod credentials;
 mod details;
 mod explain;
+mod explain_old;
 mod fetch;
 mod finding;
 mod grant;

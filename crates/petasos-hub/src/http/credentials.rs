@@ -30,10 +30,11 @@ pub(super) fn read(shared: &Shared, request: &Parts, habits: &Habits) -> Result<
     if matches!(found, Credentials::Bearer(_)) {
         return Ok(found);
     }
-    if let Some(token) = request.uri.query().and_then(from_query) {
+    // One of the 1.0 generation is never read from there (A02): as if there were none.
+    if let Some(token) = request.uri.query().and_then(from_query).filter(|token| has_old_form(token.as_str()))
+    {
         habits.note(OldHabit::AuthorizationParameter);
-        // One of the 1.0 generation is never read from there (A02).
-        if shared.compatible && has_old_form(token.as_str()) {
+        if shared.compatible {
             return Ok(Credentials::Parameter(token));
         }
     }

@@ -218,8 +218,9 @@ fn explanation(reason: Reason) -> &'static str {
              (protocol_version_compatibility 8)."
         }
         Reason::AuthorizationParameter => {
-            "A token is needed, in an Authorization field or in the cookie of this hub. In the URL it is read in the \
-             compatibility mode for version 0.x only (protocol_version_compatibility 8), and only of that version."
+            "A token is needed, and there is only one of version 0.x of the protocol in the URL. Send one in an \
+             Authorization field or in the cookie of this hub, or have the operator switch on the compatibility mode \
+             (protocol_version_compatibility 8)."
         }
         Reason::AlgorithmNotAllowed => "The algorithm of the token is not allowed here.",
         Reason::UnsupportedHeader => "The header of the token asks for something that this hub does not do.",

@@ -12,7 +12,7 @@ mod rfc_tests;
 mod run;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(super) mod tests;
 
 use std::{
     hash::{Hash, Hasher},
