@@ -103,7 +103,12 @@ pub(super) fn token_with(details: Value) -> String {
         "exp": jsonwebtoken::get_current_timestamp() + 3_600,
         "authorization_details": details,
     });
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET)).expect("a token")
+    signed(&header, &claims)
+}
+
+/// A token of these very parts.
+pub(super) fn signed(header: &Header, claims: &Value) -> String {
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(SECRET)).expect("a token")
 }
 
 /// A request to the hub, whose URL is [`HUB_URL`].
