@@ -69,11 +69,14 @@ async fn l08_the_image_of_a_0x_hub_is_swapped_and_everything_goes_on() {
     let resumed = hub.subscribe(matching_topic("*")).with_token(&token).parameter("lastEventID", &id);
     assert_eq!(resumed.await.next_data().await, "2");
     // Decision: the same keys are those of the issuer that nobody has named, for tokens of version 1.0.
-    let new = Token::new("https://localhost", hub.resource(), &SigningKey::secret(SECRET)).may_publish(&["*"]).mint();
+    let new = Token::new("https://localhost", hub.resource(), &SigningKey::secret(SECRET))
+        .may_publish(&["*"])
+        .mint();
     hub.publish("https://example.com/books/3", "3").with_token(&new).await;
     assert_eq!(stream.next_data_of(2).await, ["2", "3"]);
     let told = log(directory.path());
-    let lines: Vec<_> = told.lines().filter(|line| line.contains("version 0.x of the protocol is served")).collect();
+    let lines: Vec<_> =
+        told.lines().filter(|line| line.contains("version 0.x of the protocol is served")).collect();
     assert_eq!(lines.len(), 1, "{told}");
     assert!(lines[0].contains("set MERCURE_TRUSTED_ISSUERS"), "{told}");
     drop(stream);
