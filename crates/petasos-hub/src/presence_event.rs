@@ -41,7 +41,11 @@ pub(crate) fn subscription_event(record: &SubscriptionRecord, active: bool) -> S
     }
 }
 
-/// A subscription as JSON-LD of the 0.x generation (L07). A client of that generation needs `payload` to be there (C07).
+/// What stands in place of a payload.
+const NO_PAYLOAD: &str = "{}";
+
+/// A subscription as JSON-LD of the 0.x generation (L07). A client of that generation looks into the `payload` of every
+/// subscription, so that one without any has an empty object (C07).
 pub(crate) fn old_subscription_json(
     record: &SubscriptionRecord,
     active: bool,
@@ -55,7 +59,7 @@ pub(crate) fn old_subscription_json(
         subscriber: &record.subscriber,
         topic: &record.match_value,
         active,
-        payload: payload(record),
+        payload: payload(record).or_else(|| serde_json::from_str(NO_PAYLOAD).ok()),
         last_event_id,
     };
     // Strings and a raw value: there is nothing in it that could fail.
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(
             subscription_event(&record, true),
             format!(
-                r#"{{"@context":"https://mercure.rocks/","id":"{id}","type":"Subscription","subscriber":"urn:uuid:1","topic":"https://a.example/{{id}}","active":true,"payload":null}}"#
+                r#"{{"@context":"https://mercure.rocks/","id":"{id}","type":"Subscription","subscriber":"urn:uuid:1","topic":"https://a.example/{{id}}","active":true,"payload":{{}}}}"#
             )
         );
         record.payload = Some(r#""any JSON""#.into());
