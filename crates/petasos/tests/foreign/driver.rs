@@ -65,6 +65,11 @@ impl Driver {
         )
     }
 
+    /// A program for PHP with Debian's packages.
+    pub(crate) fn php(program: &str, settings: &Value) -> Self {
+        Self::start("php", &[], program, settings)
+    }
+
     /// A browser, driven by a program for Node.js.
     pub(crate) fn browser(executable: &str) -> Self {
         assert!(Path::new(executable).exists(), "{executable} is missing: run scripts/install-test-needs");

@@ -1,67 +1,17 @@
 //! Two processes on one store, for clients of either generation: theirs, which comes and goes, and another one, through
 //! which updates come while it is gone.
 
-use std::path::Path;
-
 use petasos_testkit::{
-    HUB_PATH, TestHub, form,
-    process::{HubProcess, ProcessOptions, free_address, scratch},
+    HUB_PATH, TestHub, Token,
+    hub::{PUBLISHER_SECRET, SUBSCRIBER_SECRET},
+    process::{HubProcess, ProcessOptions, scratch},
 };
 use tempfile::TempDir;
 
-use crate::common::process_options;
-
-/// Short, so that every client sees many (C02, S09).
-const HEARTBEAT: &str = "100ms";
-
-/// Streams of a hub that stops end within this time; a test need not wait longer.
-const DRAIN_TIMEOUT: &str = "300ms";
+use crate::generation::{Generation, own_address, set};
 
 /// The hub's host as browsers name it, for whom a cookie with `__Secure-` is good on this host without TLS.
 const BROWSERS_HOST: &str = "localhost";
-
-/// The generation of the protocol that a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Generation {
-    /// 1.0.
-    New,
-}
-
-impl Generation {
-    /// The query that subscribes to this topic.
-    pub(crate) fn query(self, topic: &str) -> String {
-        match self {
-            Self::New => form::encode([("match", topic)]),
-        }
-    }
-
-    /// The cookie of a browser.
-    pub(crate) fn cookie_name(self) -> &'static str {
-        match self {
-            Self::New => "__Secure-mercure_access_token",
-        }
-    }
-
-    /// What a process is started with, apart from its store.
-    fn environment(self, origins: &[&str]) -> Vec<(&'static str, String)> {
-        match self {
-            Self::New => vec![
-                ("PETASOS_HEARTBEAT", HEARTBEAT.into()),
-                ("PETASOS_DRAIN_TIMEOUT", DRAIN_TIMEOUT.into()),
-                ("PETASOS_CORS_ORIGINS", origins.join(",")),
-                ("PETASOS_PUBLISH_ORIGINS", origins.join(",")),
-                ("PETASOS_REUSE_PORT", "true".into()),
-            ],
-        }
-    }
-
-    fn options(self, directory: &Path, origins: &[&str]) -> ProcessOptions {
-        let mut options = process_options(directory);
-        let more = self.environment(origins);
-        options.environment.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        options
-    }
-}
 
 /// The two processes.
 pub(crate) struct Hubs {
@@ -76,7 +26,11 @@ pub(crate) struct Hubs {
 impl Hubs {
     /// Starts both. Pages of these origins may read answers, and publish with their cookies.
     pub(crate) async fn start(generation: Generation, origins: &[&str]) -> Self {
-        let directory = scratch();
+        Self::start_in(generation, scratch(), origins).await
+    }
+
+    /// Starts both in a directory where something may be already.
+    pub(crate) async fn start_in(generation: Generation, directory: TempDir, origins: &[&str]) -> Self {
         let options = generation.options(directory.path(), origins);
         let process = Some(HubProcess::start(&options).await);
         let other = HubProcess::start(&generation.options(directory.path(), origins)).await;
@@ -109,17 +63,41 @@ impl Hubs {
 
     /// A token that reads private updates on these topics of the client's hub.
     pub(crate) fn subscriber_token(&self, topics: &[&str]) -> String {
-        self.hub().subscriber().may_subscribe(topics).mint()
+        self.generation.subscriber_token(&self.hub(), topics)
+    }
+
+    /// The same for a browser.
+    pub(crate) fn browsers_token(&self, topics: &[&str]) -> String {
+        self.generation.subscriber_token(&self.browsers_hub(), topics)
+    }
+
+    /// A publisher's token of the new form that this hub takes, whichever its configuration.
+    pub(crate) fn new_publisher(&self) -> Token {
+        self.generation.new_token(&self.hub(), PUBLISHER_SECRET)
+    }
+
+    /// A subscriber's token of the new form that this hub takes, whichever its configuration.
+    pub(crate) fn new_subscriber(&self) -> Token {
+        self.generation.new_token(&self.hub(), SUBSCRIBER_SECRET)
     }
 
     /// Publishes a private update through the client's process.
     pub(crate) async fn publish(&self, topic: &str, data: &str, more: &[(&str, &str)]) -> String {
-        publish(&self.hub(), topic, data, more).await
+        self.publish_at(&self.hub(), topic, data, more).await
     }
 
     /// Publishes a private update through the other process.
     pub(crate) async fn publish_elsewhere(&self, topic: &str, data: &str) -> String {
-        publish(&self.other.hub(), topic, data, &[]).await
+        self.publish_at(&self.other.hub(), topic, data, &[]).await
+    }
+
+    async fn publish_at(&self, hub: &TestHub, topic: &str, data: &str, more: &[(&str, &str)]) -> String {
+        let token = self.generation.publisher_token(hub);
+        let mut publish = hub.publish(topic, data).with_token(&token).private();
+        for (name, value) in more {
+            publish = publish.field(name, value);
+        }
+        publish.await
     }
 
     /// Kills the client's process (SIGKILL).
@@ -135,12 +113,9 @@ impl Hubs {
 
     /// Puts another process in its place without a gap: both listen on the port for a while.
     pub(crate) async fn roll(&mut self) {
-        self.options.admin = free_address();
-        let admin = self.options.admin.to_string();
-        for (name, value) in &mut self.options.environment {
-            if name.ends_with("_ADMIN_ADDRESS") {
-                value.clone_from(&admin);
-            }
+        self.options.admin = own_address();
+        for name in ["PETASOS_ADMIN_ADDRESS", "MERCURE_ADMIN_ADDRESS"] {
+            set(&mut self.options.environment, name, self.options.admin);
         }
         let next = HubProcess::start(&self.options).await;
         self.drain().await;
@@ -151,12 +126,4 @@ impl Hubs {
         assert!(self.process.is_none(), "it runs");
         self.process = Some(HubProcess::start(&self.options).await);
     }
-}
-
-async fn publish(hub: &TestHub, topic: &str, data: &str, more: &[(&str, &str)]) -> String {
-    let mut publish = hub.publish(topic, data).private();
-    for (name, value) in more {
-        publish = publish.field(name, value);
-    }
-    publish.await
 }

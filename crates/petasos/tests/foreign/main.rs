@@ -10,7 +10,11 @@ mod common;
 
 mod browser;
 mod driver;
+mod generation;
 mod hub;
 mod node;
+mod presence;
+mod publishers;
 mod python;
 mod survival;
+mod swap;

@@ -20,15 +20,16 @@ const LINE_BYTES: usize = 1_000;
 /// Lines of a large event: larger than any buffer on its way (C03).
 const LINES: usize = 400;
 
-/// Publishes to a client that subscribes to [`TOPIC`], and makes its hub vanish under it. `types` are the event types that
-/// it listens to.
+/// Publishes to a client that subscribes to [`TOPIC`], and makes its hub vanish under it. It listens to events of the type
+/// `odd` too.
 pub(crate) async fn survives(client: &mut Driver, hubs: &mut Hubs) {
     client.expect("open").await;
     let first = hubs.publish(TOPIC, "first", &[("retry", RETRY_MS)]).await;
     assert_eq!(client.expect("event").await, event(&first, "message", "first"));
 
     // C02: this stream is like the client's, so that it has had heartbeats too; they are no events.
-    let mut witness = hubs.hub().subscribe(matching(TOPIC)).await;
+    let token = hubs.new_subscriber().mint();
+    let mut witness = hubs.hub().subscribe(matching(TOPIC)).with_token(&token).await;
     for _ in 0..3 {
         assert!(matches!(witness.next_item().await, Ok(Item::Comment(_))));
     }

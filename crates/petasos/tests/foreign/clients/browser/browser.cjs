@@ -2,7 +2,8 @@
 //
 // Settings: executable. Its profile lies in the working directory. Reports {ready: {listed, other}}, the two origins, then obeys:
 //   {visit: {url, cookies}}     loads a page; one of the application's own sets these cookies
-//   {subscribe: {url, options, types, polyfill}}   opens an EventSource there, and reports as `node/subscribe.cjs`
+//   {subscribe: {url, options, types, polyfill, cookie}}   opens an EventSource there, and reports as
+//                               `node/subscribe.cjs`; its script may set a cookie before
 //   {fetch: {url, options, megabytes}}             reports what a script can read of the answer
 "use strict";
 
@@ -42,7 +43,10 @@ function serve() {
   });
 }
 
-function subscribeInPage({ url, options, types, polyfill }) {
+function subscribeInPage({ url, options, types, polyfill, cookie }) {
+  if (cookie !== undefined) {
+    document.cookie = cookie;
+  }
   const source = polyfill ? new EventSourcePolyfill(url, options) : new EventSource(url, options);
   source.onopen = () => report({ open: {} });
   source.onerror = (event) => report({ failure: { status: event.status ?? null, final: source.readyState === 2 } });
@@ -76,13 +80,8 @@ async function fetchInPage({ url, options, megabytes }) {
   commands(async (command) => {
     if (command.visit !== undefined) {
       cookies = command.visit.cookies ?? [];
-      try {
-        const response = await page.goto(command.visit.url);
-        report({ visited: { status: response.status() } });
-      } catch (error) {
-        // Such as an error without a body, for which the browser shows a page of its own.
-        report({ visited: { error: error.message } });
-      }
+      const response = await page.goto(command.visit.url);
+      report({ visited: { status: response.status() } });
     } else if (command.subscribe !== undefined) {
       await page.evaluate(subscribeInPage, command.subscribe);
     } else if (command.fetch !== undefined) {

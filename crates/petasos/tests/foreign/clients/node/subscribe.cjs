@@ -40,7 +40,13 @@ function reportAnswer(status, header) {
 
 const source = open();
 source.onopen = () => report({ open: {} });
-source.onerror = (event) => report({ failure: { status: event.status ?? event.code ?? null, final: source.readyState === 2 } });
+source.onerror = (event) => {
+  // Some of them close themselves only after they have said why.
+  queueMicrotask(() => {
+    const status = event.status ?? event.code ?? null;
+    report({ failure: { status, final: source.readyState === 2 } });
+  });
+};
 for (const type of ["message", ...types]) {
   source.addEventListener(type, (event) => {
     report({ event: { id: event.lastEventId, type: event.type, data: event.data } });

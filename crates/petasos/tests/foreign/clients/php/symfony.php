@@ -1,7 +1,7 @@
 <?php
 // Publishes with the Mercure component of Symfony and makes its cookies, as an application does.
 //
-// Settings: url (of the hub), publisher_jwt, subscriber_key. A JSON object a line: commands in, reports out.
+// Settings: url (of the hub), public_url, publisher_jwt, subscriber_key. A JSON object a line: commands in, reports out.
 
 declare(strict_types=1);
 
@@ -11,7 +11,6 @@ require_once 'Symfony/Component/Mercure/autoload.php';
 
 use Symfony\Component\HttpFoundation\Request;
 use Symfony\Component\Mercure\Authorization;
-use Symfony\Component\Mercure\Discovery;
 use Symfony\Component\Mercure\Hub;
 use Symfony\Component\Mercure\HubRegistry;
 use Symfony\Component\Mercure\Jwt\StaticTokenProvider;
@@ -70,6 +69,7 @@ $hub = new Hub(
     $settings['url'],
     new StaticTokenProvider($settings['publisher_jwt']),
     new HmacTokenFactory($settings['subscriber_key']),
+    $settings['public_url'],
 );
 $authorization = new Authorization(new HubRegistry($hub));
 
@@ -93,12 +93,6 @@ while (false !== $line = fgets(\STDIN)) {
             $claims = isset($command['cookie']['payload']) ? ['mercure' => ['payload' => $command['cookie']['payload']]] : [];
             $cookie = $authorization->createCookie($request, $command['cookie']['subscribe'], [], $claims);
             report(['cookie' => ['name' => $cookie->getName(), 'value' => $cookie->getValue(), 'header' => (string) $cookie]]);
-        } elseif (isset($command['link'])) {
-            // What a page says of its hub, for clients that discover it.
-            $request = Request::create($command['link']['page']);
-            (new Discovery(new HubRegistry($hub)))->addLink($request);
-            $links = $request->attributes->get('_links')->getLinks();
-            report(['link' => ['href' => $links[0]->getHref(), 'rels' => $links[0]->getRels()]]);
         }
     } catch (Throwable $exception) {
         report(['error' => ['message' => reason($exception)]]);

@@ -1,8 +1,8 @@
 """Subscribes with an SSE library of PyPI as an application does, and reports what the application sees.
 
-Settings: library, url, headers. Two of the libraries read one answer and leave reconnecting to the application, which
+Settings: library, url, headers; hub and topics for pymercure. Two of the libraries read one answer and leave reconnecting to the application, which
 does it as their documentation says: with the last id in `Last-Event-ID`. The third reconnects itself when a stream ends,
-and gives up when the hub cannot be reached.
+and gives up when the hub cannot be reached. pymercure reads public updates until its stream ends.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from lines import end_with_the_commands, report, settings
 # Between two attempts to connect.
 PAUSE_S = 0.2
 
-URL = settings["url"]
-HEADERS = settings["headers"]
+URL = settings.get("url")
+HEADERS = settings.get("headers")
 last_id = None
 
 
@@ -104,6 +104,19 @@ async def aiohttp_sse_client2():
         await asyncio.sleep(PAUSE_S)
 
 
+def pymercure():
+    from pymercure.consumer import Consumer
+
+    consumer = Consumer(
+        settings["hub"],
+        settings["topics"],
+        lambda message: received(message.message_id, message.event_type, message.data),
+    )
+    consumer.start_consumption()
+    report(open={})
+    consumer.join()
+
+
 end_with_the_commands()
 match settings["library"]:
     case "sseclient-py":
@@ -112,3 +125,5 @@ match settings["library"]:
         httpx_sse()
     case "aiohttp-sse-client2":
         asyncio.run(aiohttp_sse_client2())
+    case "pymercure":
+        pymercure()
