@@ -11,6 +11,7 @@ mod common;
 mod browser;
 mod driver;
 mod generation;
+mod guide;
 mod hub;
 mod node;
 mod presence;
