@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 static FIXTURE: LazyLock<(Runtime, Router)> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let open = AuthConfig { issuers: Vec::new(), anonymous: true, anonymous_publish: true };
+    let open = AuthConfig { anonymous: true, anonymous_publish: true, ..AuthConfig::default() };
     let hub = Hub::builder(Arc::new(LocalTransport::new()));
     let hub = runtime.block_on(hub.start()).expect("a log in memory");
     let auth = Arc::new(Authenticator::new(open).expect("no keys"));

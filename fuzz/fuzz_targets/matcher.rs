@@ -9,7 +9,7 @@ fuzz_target!(|input: (&str, &str)| {
     let (pattern, topic) = input;
     let base = Base::parse("https://hub.example/.well-known/mercure").expect("a fixed URL");
     let topic = ParsedTopic::new(topic);
-    for match_type in [MatchType::Exact, MatchType::UrlPattern] {
+    for match_type in [MatchType::Exact, MatchType::Topic, MatchType::UrlPattern] {
         let Ok(matcher) = Matcher::new(match_type, pattern, &base) else { continue };
         let matches = matcher.matches(&topic);
         if match_type == MatchType::Exact {

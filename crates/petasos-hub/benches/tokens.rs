@@ -31,15 +31,14 @@ fn verify(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("verify a token");
     for case in keys::all_algorithms() {
         let name = case.algorithm.as_str();
-        let issuers = issuers(&case);
-        let config = AuthConfig { issuers: issuers.clone(), anonymous: false, anonymous_publish: false };
-        let hub = Authenticator::new(config).expect("keys");
+        let config = AuthConfig { issuers: issuers(&case), ..AuthConfig::default() };
+        let hub = Authenticator::new(config.clone()).expect("keys");
         let token = Token::new(ISSUER, HUB, &case.signing_key).may_publish(&["*"]).mint();
         let check = || runtime.block_on(hub.publisher(Some(&token), HUB, &base)).expect("accepted");
         group.bench_function(format!("cold, {name}"), |bencher| {
             bencher.iter_batched(
                 // A hub that gets its keys anew forgets all tokens.
-                || hub.replace_issuers(&issuers).expect("keys"),
+                || hub.replace_keys(&config).expect("keys"),
                 |()| check(),
                 BatchSize::PerIteration,
             );

@@ -30,6 +30,16 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
+/// A label for requests by the generation of the protocol that the client speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct GenerationLabels {
+    /// `0.x` or `1.0`.
+    pub generation: &'static str,
+    /// What shows that it is 0.x: `topic_parameter`, `old_token`, `old_cookie`, `authorization_parameter`, `old_cursor`;
+    /// else `none`.
+    pub kind: &'static str,
+}
+
 /// All metrics of a hub. Counting is lock-free; the names are fixed when they are registered.
 #[derive(Debug)]
 #[allow(missing_docs)] // The help texts in `register` are the documentation.
@@ -43,6 +53,7 @@ pub struct Metrics {
     pub disconnects_total: Family<ReasonLabel, Counter>,
     pub refusals_total: Family<ReasonLabel, Counter>,
     pub requests_total: Family<RequestLabels, Counter>,
+    pub requests_by_generation_total: Family<GenerationLabels, Counter>,
     pub publish_to_write_seconds: Histogram,
     pub append_seconds: Histogram,
     pub backlog_bytes: Gauge,
@@ -69,6 +80,7 @@ impl Default for Metrics {
             disconnects_total: Family::default(),
             refusals_total: Family::default(),
             requests_total: Family::default(),
+            requests_by_generation_total: Family::default(),
             publish_to_write_seconds: latency(),
             append_seconds: latency(),
             backlog_bytes: Gauge::default(),
@@ -106,6 +118,11 @@ impl Metrics {
         own.register("disconnects", "Streams that ended, by reason", self.disconnects_total.clone());
         own.register("refusals", "Requests that were refused, by reason code", self.refusals_total.clone());
         own.register("requests", "Requests answered", self.requests_total.clone());
+        own.register(
+            "requests_by_generation",
+            "Requests by the generation of the protocol, and by what shows that it is 0.x",
+            self.requests_by_generation_total.clone(),
+        );
         own.register(
             "publish_to_write_seconds",
             "From an update's acceptance to its bytes being handed to the streams",

@@ -49,8 +49,7 @@ pub fn default_auth() -> AuthConfig {
             publisher: Some(key(PUBLISHER_SECRET)),
             subscriber: Some(key(SUBSCRIBER_SECRET)),
         }],
-        anonymous: false,
-        anonymous_publish: false,
+        ..AuthConfig::default()
     }
 }
 
@@ -122,6 +121,16 @@ impl TestHub {
         Token::new(ISSUER, &self.resource, &SigningKey::secret(SUBSCRIBER_SECRET))
     }
 
+    /// A publisher's token of the 0.x generation. It grants nothing yet.
+    pub fn old_publisher(&self) -> Token {
+        Token::old(&SigningKey::secret(PUBLISHER_SECRET))
+    }
+
+    /// A subscriber's token of the 0.x generation. It grants nothing yet.
+    pub fn old_subscriber(&self) -> Token {
+        Token::old(&SigningKey::secret(SUBSCRIBER_SECRET))
+    }
+
     /// Publishes; awaiting it gives the id of the update.
     pub fn publish(&self, topics: impl Into<Topics>, data: &str) -> Publish<'_> {
         Publish::new(self, topics.into(), data)
@@ -145,6 +154,15 @@ impl TestHub {
     /// A `POST` on the hub with a token that grants every topic, for forms that only the caller understands.
     pub fn post_form(&self, form: impl Into<Bytes>) -> Request {
         self.request("POST", HUB_PATH).bearer(&self.publisher().may_publish(&["*"]).mint()).form(form)
+    }
+
+    /// What the hub has counted so far under this name and labels, in the words of the exposition.
+    pub async fn counted(&self, sample: &str) -> u64 {
+        let answer = self.admin_get("/metrics").await.expect(200);
+        let line = answer.text().lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.map_or(0, |count| {
+            count.trim().parse().unwrap_or_else(|_| panic!("{sample} is no whole number: {count}"))
+        })
     }
 
     /// A resource of the admin listener.

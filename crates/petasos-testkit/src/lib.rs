@@ -36,7 +36,7 @@ pub use hub::TestHub;
 pub use publish::{Publish, topic};
 pub use request::{Protocol, Request};
 pub use stream::EventStream;
-pub use subscribe::{Subscribe, matching, matching_exactly, matching_pattern, matching_raw};
+pub use subscribe::{Subscribe, matching, matching_exactly, matching_pattern, matching_raw, matching_topic};
 pub use time::{PATIENCE, patiently, within};
 pub use token::{Token, grant};
 

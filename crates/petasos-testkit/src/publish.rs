@@ -93,6 +93,13 @@ impl<'a> Publish<'a> {
         self.with_token(&token)
     }
 
+    /// With a token of the 0.x generation that grants these selectors only.
+    #[must_use]
+    pub fn granted_as_before(self, selectors: &[&str]) -> Self {
+        let token = self.hub.old_publisher().old_publish(selectors).mint();
+        self.with_token(&token)
+    }
+
     /// With this token in `Authorization`.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {

@@ -26,6 +26,11 @@ pub fn matching_pattern(value: &str) -> Matchers {
     Matchers(form::encode([("match_urlpattern", value)]))
 }
 
+/// `topic`: a selector of the 0.x generation (L01).
+pub fn matching_topic(selector: &str) -> Matchers {
+    Matchers(form::encode([("topic", selector)]))
+}
+
 /// This query, as it is.
 pub fn matching_raw(query: impl Into<String>) -> Matchers {
     Matchers(query.into())
@@ -78,10 +83,23 @@ impl<'a> Subscribe<'a> {
 
     /// Resumes behind this event, by the query parameter (C05).
     #[must_use]
-    pub fn after_in_query(mut self, id: &str) -> Self {
+    pub fn after_in_query(self, id: &str) -> Self {
+        self.parameter("last_event_id", id)
+    }
+
+    /// With any further parameter.
+    #[must_use]
+    pub fn parameter(mut self, name: &str, value: &str) -> Self {
         self.query.push('&');
-        self.query.push_str(&form::encode([("last_event_id", id)]));
+        self.query.push_str(&form::encode([(name, value)]));
         self
+    }
+
+    /// With a token of the 0.x generation that reads private updates on these selectors only.
+    #[must_use]
+    pub fn granted_as_before(self, selectors: &[&str]) -> Self {
+        let token = self.hub.old_subscriber().old_subscribe(selectors).mint();
+        self.with_token(&token)
     }
 
     /// With a token that reads private updates on these topics only.

@@ -24,6 +24,31 @@ impl Token {
         Self { header: object(header), claims: object(claims), key: key.clone() }
     }
 
+    /// A token of the 0.x generation (L03): nothing but a claim, which grants nothing yet.
+    pub fn old(key: &SigningKey) -> Self {
+        let header = json!({ "alg": key.algorithm_name(), "typ": "JWT" });
+        Self { header: object(header), claims: object(json!({ "mercure": {} })), key: key.clone() }
+    }
+
+    /// Grants publishing as the 0.x generation does, by topic selectors.
+    #[must_use]
+    pub fn old_publish(self, selectors: &[&str]) -> Self {
+        self.old_claim("publish", selectors)
+    }
+
+    /// Grants reading private updates as the 0.x generation does.
+    #[must_use]
+    pub fn old_subscribe(self, selectors: &[&str]) -> Self {
+        self.old_claim("subscribe", selectors)
+    }
+
+    /// Sets a member of the claim of the 0.x generation.
+    #[must_use]
+    pub fn old_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims["mercure"][name] = value.into();
+        self
+    }
+
     /// Grants publishing on these topics, byte for byte (`*` is all).
     #[must_use]
     pub fn may_publish(self, topics: &[&str]) -> Self {

@@ -12,6 +12,9 @@ use super::{
 /// overflows anywhere.
 const LATEST_S: f64 = 253_402_300_799.0;
 
+/// What times must be.
+const A_TIME: &str = "a number of seconds since 1970";
+
 /// The claims of a token.
 #[derive(Debug)]
 pub(super) struct Claims(pub(super) Object);
@@ -21,8 +24,8 @@ pub(super) struct Claims(pub(super) Object);
 pub(super) struct Validity {
     /// First moment at which it is valid, if it says so.
     pub(super) not_before: Option<SystemTime>,
-    /// First moment at which it is not valid any more.
-    pub(super) expires_at: SystemTime,
+    /// First moment at which it is not valid any more. Only old tokens may lack it.
+    pub(super) expires_at: Option<SystemTime>,
 }
 
 impl Claims {
@@ -39,24 +42,24 @@ impl Claims {
 
     /// A12, as times. Whether now is between them is asked again for every use: [`Validity::check`].
     pub(super) fn validity(&self) -> Result<Validity, Finding> {
-        const EXPECTED: &str = "a number of seconds since 1970";
-        let malformed = |name: &str| {
-            Finding::new(
-                Reason::MalformedClaim,
-                format!("{name} is no number, or one that overflows"),
-                EXPECTED,
-            )
+        let validity = self.old_validity()?;
+        if validity.expires_at.is_none() {
+            return Err(Finding::new(Reason::MissingExpiry, "the token has no exp", A_TIME)
+                .next_step("let the issuer set exp; tokens without an end are not accepted"));
+        }
+        Ok(validity)
+    }
+
+    /// The same for old tokens, which may have no end (L03).
+    pub(super) fn old_validity(&self) -> Result<Validity, Finding> {
+        let read = |name: &str| {
+            self.0.number(name).map(|seconds| seconds.map(time)).map_err(|WrongType| {
+                let found = format!("{name} is no number, or one that overflows");
+                Finding::new(Reason::MalformedClaim, found, A_TIME)
+            })
         };
-        let expires_at = match self.0.number("exp") {
-            Ok(Some(seconds)) => seconds,
-            Ok(None) => {
-                return Err(Finding::new(Reason::MissingExpiry, "the token has no exp", EXPECTED)
-                    .next_step("let the issuer set exp; tokens without an end are not accepted"));
-            }
-            Err(WrongType) => return Err(malformed("exp")),
-        };
-        let not_before = self.0.number("nbf").map_err(|WrongType| malformed("nbf"))?;
-        Ok(Validity { not_before: not_before.map(time), expires_at: time(expires_at) })
+        let expires_at = read("exp")?;
+        Ok(Validity { not_before: read("nbf")?, expires_at })
     }
 
     /// A11: `aud` names this hub, byte for byte.
@@ -124,8 +127,8 @@ impl Claims {
 impl Validity {
     /// Whether a token with these times is valid now.
     pub(super) fn check(&self, now: SystemTime) -> Result<(), Finding> {
-        if now >= self.expires_at {
-            let ago = now.duration_since(self.expires_at).unwrap_or_default();
+        if let Some(expires_at) = self.expires_at.filter(|expires_at| now >= *expires_at) {
+            let ago = now.duration_since(expires_at).unwrap_or_default();
             return Err(Finding::new(
                 Reason::Expired,
                 format!("exp passed {} ago", span(ago)),

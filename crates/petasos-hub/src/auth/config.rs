@@ -14,6 +14,19 @@ pub struct AuthConfig {
     pub anonymous: bool,
     /// Publishing without a token is allowed (P13). For closed networks.
     pub anonymous_publish: bool,
+    /// The 0.x generation of the protocol is served beside the 1.0 generation (section L): its tokens, parameters, cookie
+    /// and answers. `None`: it is not.
+    pub compatibility: Option<Compatibility>,
+}
+
+/// Keys of the 0.x generation that belong to no issuer (L08). They verify old tokens only. The static keys of named issuers
+/// do so as well, for the same role.
+#[derive(Clone, Debug, Default)]
+pub struct Compatibility {
+    /// Keys of publishers' tokens.
+    pub publisher: Option<KeySource>,
+    /// Keys of subscribers' tokens.
+    pub subscriber: Option<KeySource>,
 }
 
 /// One trusted issuer.

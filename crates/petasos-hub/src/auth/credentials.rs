@@ -1,4 +1,5 @@
-//! Where a request carries its token (A02): the `Authorization` field, else the cookie. Never the URL.
+//! Where a request carries its token (A02): the `Authorization` field, else the cookie. Never the URL, but for tokens of the
+//! 0.x generation (L05), and who takes them from there is not this module.
 
 use std::fmt;
 
@@ -19,6 +20,8 @@ pub enum Credentials {
     Bearer(AccessToken),
     /// The cookie.
     Cookie(AccessToken),
+    /// A parameter of the URL (L05).
+    Parameter(AccessToken),
 }
 
 impl Credentials {
@@ -26,7 +29,7 @@ impl Credentials {
     pub fn token(&self) -> Option<&str> {
         match self {
             Self::None => None,
-            Self::Bearer(token) | Self::Cookie(token) => Some(token.as_str()),
+            Self::Bearer(token) | Self::Cookie(token) | Self::Parameter(token) => Some(token.as_str()),
         }
     }
 
@@ -116,7 +119,7 @@ fn is_token68(token: &str) -> bool {
 
 /// The first cookie called `name`, in all `Cookie` fields (HTTP/2 splits them). Bytes, because other cookies may hold
 /// any.
-fn cookie(headers: &HeaderMap, name: &str) -> Option<AccessToken> {
+pub fn cookie(headers: &HeaderMap, name: &str) -> Option<AccessToken> {
     let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
     for pair in pairs {
         let Some(at) = pair.iter().position(|byte| *byte == b'=') else { continue };

@@ -1,15 +1,17 @@
 //! Why a token is accepted or refused, rule by rule: for `petasos token check`. It runs the checks of `verify` in their
-//! order, but goes on after a failure.
+//! order, but goes on after a failure. Tokens of the 0.x generation are `explain_old`'s business.
 
 use std::{fmt, time::SystemTime};
 
 use super::{
-    Algorithm, Reason, Role,
+    Algorithm, Generation, Reason, Role,
     cache::Use,
     claims::Claims,
     details,
+    explain_old::{explain_old, needs_of_new, needs_of_old},
     finding::{Finding, shown},
     issuers::{Issuers, Source},
+    legacy,
     token::{Header, Parts},
     verify::{check_signature, select_keys},
 };
@@ -20,6 +22,10 @@ use crate::topic::{MatchType, forbidden_character};
 pub struct Explanation {
     /// What the token was checked for.
     pub role: Role,
+    /// Of which generation the token is. Only a hub in the compatibility mode reads those of 0.x.
+    pub generation: Generation,
+    /// What the token lacks for the other generation; empty where it lacks nothing, or cannot be read.
+    pub other_needs: Vec<String>,
     /// The header as JSON text, if it could be decoded; characters that change a terminal are escaped.
     pub header: Option<String>,
     /// The claims as JSON text, likewise. Nobody vouches for them unless all steps passed.
@@ -78,7 +84,7 @@ impl Explanation {
     }
 
     /// Notes the outcome of a check and gives its value. `None` as the check means that it needs what is not there.
-    fn step<T>(
+    pub(super) fn step<T>(
         &mut self,
         (rule, title): (&'static str, &'static str),
         check: Option<Result<(T, String), Finding>>,
@@ -125,6 +131,8 @@ impl fmt::Display for Step {
 pub(super) async fn explain(issuers: &Issuers, wanted: &Use<'_>, now: SystemTime) -> Explanation {
     let mut report = Explanation {
         role: wanted.role,
+        generation: Generation::New,
+        other_needs: Vec::new(),
         header: None,
         claims: None,
         steps: Vec::new(),
@@ -139,12 +147,23 @@ pub(super) async fn explain(issuers: &Issuers, wanted: &Use<'_>, now: SystemTime
         report.header = Some(printable(&text));
         header
     });
-    let algorithm = explain_header(&mut report, header.as_ref());
-    let payload = report.step(("C08", "payload"), parts.as_ref().map(|parts| readable(parts.payload())));
-    let claims = payload.map(|(text, claims)| {
-        report.claims = Some(printable(&text));
-        Claims(claims)
-    });
+    if let (Some(parts), Some(header)) = (&parts, &header)
+        && let Ok((_, payload)) = parts.payload()
+    {
+        let claims = Claims(payload);
+        report.generation = legacy::generation(header, &claims);
+        if report.generation == Generation::Old {
+            report.other_needs = needs_of_new(issuers, wanted, header, &claims);
+            if issuers.reads_old_tokens() {
+                explain_old(&mut report, issuers, wanted, now, parts, header).await;
+                return report;
+            }
+        } else {
+            report.other_needs = needs_of_old(&claims);
+        }
+    }
+    let algorithm = explain_header(&mut report, issuers, header.as_ref(), parts.as_ref());
+    let claims = explain_payload(&mut report, parts.as_ref());
     let source = claims.as_ref().map(|claims| {
         let source = select_keys(issuers, claims, wanted.role)?;
         let found = format!("iss is {}, {}", shown(&claims.issuer()?), source.describe());
@@ -162,11 +181,34 @@ pub(super) async fn explain(issuers: &Issuers, wanted: &Use<'_>, now: SystemTime
     report
 }
 
-fn explain_header(report: &mut Explanation, header: Option<&Header>) -> Option<Algorithm> {
-    report.step(
-        ("A07", "typ"),
-        header.map(|header| header.check_type().map(|()| ((), "an access token".into()))),
-    );
+pub(super) fn explain_payload(report: &mut Explanation, parts: Option<&Parts<'_>>) -> Option<Claims> {
+    let (text, claims) = report.step(("C08", "payload"), parts.map(|parts| readable(parts.payload())))?;
+    report.claims = Some(printable(&text));
+    Some(Claims(claims))
+}
+
+fn explain_header(
+    report: &mut Explanation,
+    issuers: &Issuers,
+    header: Option<&Header>,
+    parts: Option<&Parts<'_>>,
+) -> Option<Algorithm> {
+    let refuse = |header: &Header, finding: Finding| {
+        let payload = parts.and_then(|parts| parts.payload().ok()).filter(|_| !issuers.reads_old_tokens());
+        payload.and_then(|(_, payload)| legacy::refusal(header, &Claims(payload))).unwrap_or(finding)
+    };
+    let typ = header.map(|header| {
+        header
+            .check_type()
+            .map(|()| ((), "an access token".into()))
+            .map_err(|finding| refuse(header, finding))
+    });
+    report.step(("A07", "typ"), typ);
+    explain_algorithm(report, header)
+}
+
+/// What both generations have in common in a header.
+pub(super) fn explain_algorithm(report: &mut Explanation, header: Option<&Header>) -> Option<Algorithm> {
     let extensions = header.map(|header| header.check_extensions().map(|()| ((), "none that matter".into())));
     report.step(("A08", "extensions"), extensions);
     let algorithm =

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Role, details::Detail};
+use super::{Generation, Role, details::Detail, legacy::OldRights};
 use crate::topic::{MatchType, Matcher, ParsedTopic, WILDCARD};
 
 /// The right to publish on some topics (A14). Made by an [`Authenticator`](super::Authenticator) only.
@@ -29,11 +29,14 @@ enum Origin {
 #[derive(Debug)]
 pub(super) struct Rights {
     origin: Origin,
+    generation: Generation,
     subject: Option<Box<str>>,
     expires_at: Option<SystemTime>,
     scope: Scope,
     /// In the token's order; empty if no detail has a payload, which is the usual case.
     payloads: Box<[DetailPayload]>,
+    /// Of old tokens: the payload of every subscription that none of `payloads` has one for (L07).
+    usual_payload: Option<Arc<str>>,
 }
 
 /// One detail with its payload, if it has one (E04).
@@ -47,7 +50,7 @@ struct DetailPayload {
 #[derive(Debug, Default)]
 struct Scope {
     everything: bool,
-    /// Sorted by value.
+    /// Those that select one topic, sorted by value.
     exact: Box<[Matcher]>,
     patterns: Box<[Matcher]>,
 }
@@ -56,10 +59,10 @@ impl Scope {
     fn new(matchers: impl Iterator<Item = Matcher>) -> Self {
         let (mut everything, mut exact, mut patterns) = (false, Vec::new(), Vec::new());
         for matcher in matchers {
-            match matcher.match_type() {
-                _ if matcher.value() == WILDCARD => everything = true,
-                MatchType::Exact => exact.push(matcher),
-                MatchType::UrlPattern => patterns.push(matcher),
+            match matcher.exact_topic() {
+                _ if matcher.is_wildcard() => everything = true,
+                Some(_) => exact.push(matcher),
+                None => patterns.push(matcher),
             }
         }
         exact.sort_unstable_by(|one, other| one.value().cmp(other.value()));
@@ -83,7 +86,7 @@ impl Rights {
     pub(super) fn from_token(
         role: Role,
         subject: Option<String>,
-        expires_at: SystemTime,
+        expires_at: Option<SystemTime>,
         details: Vec<Detail>,
     ) -> Self {
         let details: Vec<_> = details.into_iter().filter(|detail| detail.is_for(role)).collect();
@@ -96,17 +99,49 @@ impl Rights {
             Box::default()
         };
         let subject = subject.map(String::into_boxed_str);
-        Self { origin: Origin::Token, subject, expires_at: Some(expires_at), scope, payloads }
+        Self { origin: Origin::Token, subject, expires_at, scope, payloads, ..Self::anonymous() }
+    }
+
+    /// What the claim of an old token says about `role` (L03).
+    pub(super) fn from_old_token(
+        role: Role,
+        subject: Option<String>,
+        expires_at: Option<SystemTime>,
+        old: OldRights,
+    ) -> Self {
+        let (matchers, payloads, usual_payload) = match role {
+            Role::Publisher => (old.publish, Vec::new(), None),
+            Role::Subscriber => {
+                let with_payload = old.subscribe.iter().filter(|element| element.payload.is_some());
+                let payloads = with_payload.map(|element| DetailPayload {
+                    matchers: [element.matcher.clone()].into(),
+                    payload: element.payload.clone(),
+                });
+                let payloads = payloads.collect();
+                (old.subscribe.into_iter().map(|element| element.matcher).collect(), payloads, old.payload)
+            }
+        };
+        Self {
+            origin: Origin::Token,
+            generation: Generation::Old,
+            subject: subject.map(String::into_boxed_str),
+            expires_at,
+            scope: Scope::new(matchers.into_iter()),
+            payloads: payloads.into(),
+            usual_payload,
+        }
     }
 
     /// Public updates only (A01).
     pub(super) fn anonymous() -> Self {
         Self {
             origin: Origin::Anonymous,
+            generation: Generation::New,
             subject: None,
             expires_at: None,
             scope: Scope::default(),
             payloads: Box::default(),
+            usual_payload: None,
         }
     }
 
@@ -137,6 +172,7 @@ impl Rights {
             + self.subject.as_ref().map_or(0, |subject| subject.len())
             + matchers.map(|matcher| size_of::<Matcher>() + matcher.value().len()).sum::<usize>()
             + payloads.sum::<usize>()
+            + self.usual_payload.as_ref().map_or(0, |payload| payload.len())
     }
 }
 
@@ -149,6 +185,11 @@ impl PublishGrant {
     /// The token's `sub`, for limits and logs of the operator.
     pub fn subject(&self) -> Option<&str> {
         self.0.subject.as_deref()
+    }
+
+    /// Of which generation the token is. Without a token, the present one.
+    pub fn generation(&self) -> Generation {
+        self.0.generation
     }
 }
 
@@ -182,7 +223,13 @@ impl SubscribeGrant {
         let covers = |matcher: &Matcher| {
             matcher.value() == value || matcher.value() == WILDCARD || matcher.matches(&topic)
         };
-        self.0.payloads.iter().find(|detail| detail.matchers.iter().any(covers))?.payload.clone()
+        let detail = self.0.payloads.iter().find(|detail| detail.matchers.iter().any(covers));
+        detail.and_then(|detail| detail.payload.clone()).or_else(|| self.0.usual_payload.clone())
+    }
+
+    /// Of which generation the token is. Without a token, the present one.
+    pub fn generation(&self) -> Generation {
+        self.0.generation
     }
 
     /// When the token ends, and with it the stream (S13).

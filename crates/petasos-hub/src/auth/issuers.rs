@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Algorithm, AuthConfigError, IssuerConfig, JwksLocation, KeySource, Role,
+    Algorithm, AuthConfig, AuthConfigError, JwksLocation, KeySource, Role,
     algorithm::list,
     finding::shown,
     jwks::{KeySet, Timing},
@@ -18,6 +18,8 @@ const EXAMPLE_SECRET: &[u8] = b"!ChangeThisMercureHubJWTSecretKey!";
 #[derive(Debug, Default)]
 pub(super) struct Issuers {
     by_id: HashMap<String, Issuer>,
+    /// Keys of the 0.x generation that no issuer has; `None` where old tokens are not read.
+    old: Option<Issuer>,
     sets: Vec<Arc<KeySet>>,
     warnings: Vec<String>,
     /// Which configuration this is, counted up.
@@ -28,6 +30,23 @@ pub(super) struct Issuers {
 struct Issuer {
     publisher: Option<Source>,
     subscriber: Option<Source>,
+}
+
+impl Issuer {
+    fn keys(&self, role: Role) -> Option<&Source> {
+        match role {
+            Role::Publisher => self.publisher.as_ref(),
+            Role::Subscriber => self.subscriber.as_ref(),
+        }
+    }
+}
+
+/// Keys that old tokens may be signed with.
+#[derive(Debug)]
+pub(super) struct OldKeys<'a> {
+    pub(super) source: &'a Source,
+    /// Whether an issuer has them, and signs other things with them.
+    pub(super) of_issuer: bool,
 }
 
 /// The keys of one issuer for one role.
@@ -45,13 +64,13 @@ impl Issuers {
     /// # Errors
     /// All that is wrong, one line each.
     pub(super) fn build(
-        configs: &[IssuerConfig],
+        config: &AuthConfig,
         timing: &Timing,
         previous: Option<&Self>,
     ) -> Result<Self, AuthConfigError> {
         let mut built = Self { epoch: previous.map_or(0, |previous| previous.epoch + 1), ..Self::default() };
         let mut errors = Vec::new();
-        for config in configs {
+        for config in &config.issuers {
             let name = shown(&config.id);
             if config.id.is_empty() {
                 errors.push("an issuer has an empty id; it must be what its tokens have as iss".to_owned());
@@ -76,6 +95,21 @@ impl Issuers {
                 errors
                     .push(format!("issuer {name} is configured twice; put its keys for both roles into one"));
             }
+        }
+        if let Some(old) = &config.compatibility {
+            let mut source = |role: Role, keys: &Option<KeySource>| {
+                let place = format!("keys of {role}s without an issuer");
+                keys.as_ref().and_then(|keys| {
+                    built
+                        .source(&place, keys, timing, previous)
+                        .map_err(|AuthConfigError(error)| errors.push(format!("{place}: {error}")))
+                        .ok()
+                })
+            };
+            built.old = Some(Issuer {
+                publisher: source(Role::Publisher, &old.publisher),
+                subscriber: source(Role::Subscriber, &old.subscriber),
+            });
         }
         if errors.is_empty() { Ok(built) } else { Err(AuthConfigError(errors.join("\n"))) }
     }
@@ -152,13 +186,31 @@ impl Issuers {
         }
     }
 
+    /// Whether old tokens are read.
+    pub(super) fn reads_old_tokens(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// The keys that old tokens of `role` may be signed with: those without an issuer, and the static ones of issuers. Of
+    /// the latter only those of the issuer that the token names, if it names one; old tokens need not.
+    pub(super) fn old_keys(&self, named: Option<&str>, role: Role) -> Vec<OldKeys<'_>> {
+        let Some(old) = &self.old else { return Vec::new() };
+        let without_issuer = old.keys(role).map(|source| OldKeys { source, of_issuer: false });
+        let is_static = |source: &&Source| matches!(source, Source::Static { .. });
+        let all = match named.and_then(|id| self.by_id.get(id)) {
+            Some(issuer) => vec![issuer],
+            None => self.by_id.values().collect(),
+        };
+        let of_issuers = all.into_iter().filter_map(|issuer| issuer.keys(role)).filter(is_static);
+        without_issuer
+            .into_iter()
+            .chain(of_issuers.map(|source| OldKeys { source, of_issuer: true }))
+            .collect()
+    }
+
     /// The keys of `issuer` for `role`; the outer option tells whether it is configured at all (A10).
     pub(super) fn keys(&self, issuer: &str, role: Role) -> Option<Option<&Source>> {
-        let issuer = self.by_id.get(issuer)?;
-        Some(match role {
-            Role::Publisher => issuer.publisher.as_ref(),
-            Role::Subscriber => issuer.subscriber.as_ref(),
-        })
+        Some(self.by_id.get(issuer)?.keys(role))
     }
 
     /// The ids, for the operator.

@@ -3,7 +3,8 @@
 //!
 //! In the order in which a token meets them: [`credentials`] finds it in the request, `cache` knows it already or not,
 //! `token` takes it apart, `claims` reads it, `issuers` has the keys (`keys` from configuration, `jwks` from key sets),
-//! `verify` checks it all, `details` compiles what it grants, and `grant` is what comes out.
+//! `verify` checks it all, `details` compiles what it grants (`legacy` for tokens of the 0.x generation), and `grant` is
+//! what comes out.
 
 mod algorithm;
 mod cache;
@@ -12,6 +13,7 @@ mod config;
 pub mod credentials;
 mod details;
 mod explain;
+mod explain_old;
 mod fetch;
 mod finding;
 mod grant;
@@ -20,6 +22,7 @@ mod json;
 mod jwk;
 mod jwks;
 mod keys;
+mod legacy;
 mod refusal;
 mod token;
 mod verify;
@@ -33,11 +36,12 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use arc_swap::ArcSwap;
 
 pub use algorithm::Algorithm;
-pub use config::{AuthConfig, AuthConfigError, IssuerConfig, JwksLocation, KeySource, Secret};
+pub use config::{AuthConfig, AuthConfigError, Compatibility, IssuerConfig, JwksLocation, KeySource, Secret};
 pub use credentials::{AccessToken, Credentials};
 pub use explain::{Explanation, Outcome, Step};
 pub use grant::{PublishGrant, SubscribeGrant};
 pub use jwks::KeySetStatus;
+pub use legacy::{Generation, has_old_form};
 pub use refusal::{Reason, Refusal, RefusalKind};
 
 use crate::topic::Base;
@@ -91,7 +95,7 @@ impl Authenticator {
 
     fn with_timing(config: AuthConfig, timing: Timing) -> Result<Self, AuthConfigError> {
         Ok(Self {
-            issuers: ArcSwap::from_pointee(Issuers::build(&config.issuers, &timing, None)?),
+            issuers: ArcSwap::from_pointee(Issuers::build(&config, &timing, None)?),
             config,
             timing,
             cache: GrantCache::new(),
@@ -131,15 +135,19 @@ impl Authenticator {
         if errors.is_empty() { Ok(()) } else { Err(AuthConfigError(errors.join("\n"))) }
     }
 
-    /// Puts other issuers and keys into force, for requests from now on. Open streams go on until their tokens end.
-    /// [`Self::config`] still shows what this was made from.
+    /// Puts the issuers and keys of another configuration into force, for requests from now on. Open streams go on until
+    /// their tokens end. [`Self::config`] still shows what this was made from, and the rest of that stays in force: also
+    /// whether the 0.x generation is served.
     ///
     /// # Errors
     /// As for [`Self::new`]; then nothing changes.
-    pub fn replace_issuers(&self, issuers: &[IssuerConfig]) -> Result<(), AuthConfigError> {
+    pub fn replace_keys(&self, config: &AuthConfig) -> Result<(), AuthConfigError> {
+        let compatibility =
+            self.config.compatibility.as_ref().map(|_| config.compatibility.clone().unwrap_or_default());
+        let config = AuthConfig { issuers: config.issuers.clone(), compatibility, ..AuthConfig::default() };
         let _alone = self.replacing.lock();
         let previous = self.issuers.load();
-        let next = Issuers::build(issuers, &self.timing, Some(&previous))?;
+        let next = Issuers::build(&config, &self.timing, Some(&previous))?;
         self.issuers.store(Arc::new(next));
         self.cache.clear();
         Ok(())

@@ -29,6 +29,12 @@ pub enum Reason {
     MalformedToken,
     /// The header's `typ` is not `at+jwt` (A07).
     WrongType,
+    /// A token of the 0.x generation, which this hub does not read (L03).
+    OldToken,
+    /// No token came but in the cookie of the 0.x generation, which this hub does not read (L04).
+    OldCookie,
+    /// No token came but in the URL, as in the 0.x generation, where this hub does not look for it (L05).
+    AuthorizationParameter,
     /// `alg` is unknown, `none`, or not allowed for the key (A08).
     AlgorithmNotAllowed,
     /// An unknown `crit`, `b64` or `zip` (A08, C08).
@@ -68,6 +74,9 @@ impl Reason {
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::MalformedToken => "malformed_token",
             Self::WrongType => "wrong_type",
+            Self::OldToken => "old_token",
+            Self::OldCookie => "old_cookie",
+            Self::AuthorizationParameter => "authorization_parameter",
             Self::AlgorithmNotAllowed => "algorithm_not_allowed",
             Self::UnsupportedHeader => "unsupported_header",
             Self::UnknownIssuer => "unknown_issuer",

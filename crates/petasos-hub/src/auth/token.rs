@@ -90,6 +90,18 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Whether `typ` says so (A07).
+    pub(super) fn is_access_token(&self) -> bool {
+        matches!(self.members.string("typ"), Ok(Some(typ)) if is_access_token_type(&typ))
+    }
+
+    /// For old tokens, whose `typ` says nothing: that it is a string, if it is there.
+    pub(super) fn check_old_type(&self) -> Result<(), Finding> {
+        self.members.string("typ").map(drop).map_err(|WrongType| {
+            Finding::new(Reason::WrongType, "typ is no string", "typ to be \"JWT\", or no typ")
+        })
+    }
+
     /// A07.
     pub(super) fn check_type(&self) -> Result<(), Finding> {
         const EXPECTED: &str = "typ to be \"at+jwt\" (RFC 9068)";

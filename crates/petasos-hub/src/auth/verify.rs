@@ -3,17 +3,19 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    Algorithm, Reason, Refusal, Role,
+    Algorithm, Generation, Reason, Refusal, Role,
     algorithm::list,
     cache::{KeyVersion, Use, Verified},
     claims::Claims,
     details,
     finding::{Finding, shown},
     grant::Rights,
-    issuers::{Issuers, Source},
+    issuers::{Issuers, OldKeys, Source},
     jwks::{KeySet, Loaded},
+    legacy::{self, OldRights},
     token::{Header, Parts},
 };
+use crate::topic::Base;
 
 /// Keys of a set that are tried for a token that names none. Each costs up to a quarter of a millisecond, for anybody
 /// who makes up a token.
@@ -28,13 +30,44 @@ pub(super) async fn verify(
 ) -> Result<Verified, Refusal> {
     let parts = Parts::split(wanted.token)?;
     let (_, header) = parts.header()?;
+    if header.is_access_token() {
+        return verify_new(issuers, wanted, now, &parts, &header).await;
+    }
+    // What cannot be read is of no generation.
+    let claims = parts.payload().ok().map(|(_, payload)| Claims(payload));
+    match claims {
+        Some(claims)
+            if issuers.reads_old_tokens() && legacy::generation(&header, &claims) == Generation::Old =>
+        {
+            verify_old(issuers, wanted, now, &parts, &header, &claims).await
+        }
+        claims => {
+            let refusal = claims.and_then(|claims| legacy::refusal(&header, &claims));
+            if !issuers.reads_old_tokens()
+                && let Some(finding) = refusal
+            {
+                return Err(finding.into());
+            }
+            verify_new(issuers, wanted, now, &parts, &header).await
+        }
+    }
+}
+
+/// By the rules A07 to A13.
+async fn verify_new(
+    issuers: &Issuers,
+    wanted: &Use<'_>,
+    now: SystemTime,
+    parts: &Parts<'_>,
+    header: &Header,
+) -> Result<Verified, Refusal> {
     header.check_type()?;
     header.check_extensions()?;
     let algorithm = header.algorithm()?;
     let (_, payload) = parts.payload()?;
     let claims = Claims(payload);
     let source = select_keys(issuers, &claims, wanted.role)?;
-    let set = check_signature(source, &header, algorithm, &parts).await?;
+    let set = check_signature(source, header, algorithm, parts).await?;
     let validity = claims.validity()?;
     validity.check(now)?;
     claims.check_audience(wanted.audience)?;
@@ -42,6 +75,84 @@ pub(super) async fn verify(
     let details = details::parse(claims.details(), wanted.base)?;
     let rights = Rights::from_token(wanted.role, subject, validity.expires_at, details);
     Ok(Verified { rights: Arc::new(rights), validity, keys: KeyVersion { epoch: issuers.epoch, set } })
+}
+
+/// By the rule L03.
+async fn verify_old(
+    issuers: &Issuers,
+    wanted: &Use<'_>,
+    now: SystemTime,
+    parts: &Parts<'_>,
+    header: &Header,
+    claims: &Claims,
+) -> Result<Verified, Refusal> {
+    header.check_old_type()?;
+    header.check_extensions()?;
+    let algorithm = header.algorithm()?;
+    let OldSignature { of_issuer, set, .. } =
+        check_old_signature(issuers, wanted.role, claims, header, algorithm, parts).await?;
+    let validity = claims.old_validity()?;
+    validity.check(now)?;
+    let subject = claims.subject()?;
+    let rights = check_old_claim(claims, wanted.base, of_issuer)?;
+    let rights = Rights::from_old_token(wanted.role, subject, validity.expires_at, rights);
+    Ok(Verified { rights: Arc::new(rights), validity, keys: KeyVersion { epoch: issuers.epoch, set } })
+}
+
+/// By which keys an old token is signed.
+pub(super) struct OldSignature<'a> {
+    pub(super) source: &'a Source,
+    pub(super) of_issuer: bool,
+    pub(super) set: Option<(Arc<KeySet>, u64)>,
+}
+
+/// Whether one of the keys for old tokens of this role signed the token.
+pub(super) async fn check_old_signature<'a>(
+    issuers: &'a Issuers,
+    role: Role,
+    claims: &Claims,
+    header: &Header,
+    algorithm: Algorithm,
+    parts: &Parts<'_>,
+) -> Result<OldSignature<'a>, Finding> {
+    // Nobody asks old tokens for an issuer, so whatever stands there is at most a hint.
+    let named = claims.0.string("iss").ok().flatten();
+    let mut telling: Option<Finding> = None;
+    for OldKeys { source, of_issuer } in issuers.old_keys(named.as_deref(), role) {
+        match check_signature(source, header, algorithm, parts).await {
+            Ok(set) => return Ok(OldSignature { source, of_issuer, set }),
+            // That a key of another algorithm did not sign it says less than anything else.
+            Err(finding)
+                if telling.as_ref().is_none_or(|first| first.reason == Reason::AlgorithmNotAllowed) =>
+            {
+                telling = Some(finding);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(telling.unwrap_or_else(|| {
+        Finding::new(
+            Reason::NoKey,
+            format!("there is no key that verifies tokens of version 0.x of {role}s"),
+            format!("a key for {role}s"),
+        )
+        .next_step("keys of publishers and subscribers are configured apart: add them, or use the token for the other role")
+    }))
+}
+
+/// What the claim grants. A token without one is no more than the proof that its bearer knows the issuer; issuers that have
+/// a name sign other things than tokens for this hub, and those grant nothing here.
+pub(super) fn check_old_claim(claims: &Claims, base: &Base, of_issuer: bool) -> Result<OldRights, Finding> {
+    let rights = legacy::parse(claims, base)?;
+    if of_issuer && !rights.claimed {
+        return Err(Finding::new(
+            Reason::WrongType,
+            "the token has neither the typ at+jwt nor a claim mercure",
+            "an access token, or a token of version 0.x for this hub",
+        )
+        .next_step("let the issuer make access tokens, or say in the claim mercure what the token is for"));
+    }
+    Ok(rights)
 }
 
 /// The keys of the issuer that the token names, for the role (A10). No other key is ever tried.

@@ -19,6 +19,9 @@ const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, QU
 const ALLOW_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, cache-control, content-type, last-event-id");
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static("Link, Mercure-Last-Event-ID");
+/// With the field of the 0.x generation (L06).
+const EXPOSE_HEADERS_OF_BOTH: HeaderValue =
+    HeaderValue::from_static("Link, Mercure-Last-Event-ID, Last-Event-ID");
 /// Two hours, the longest that browsers remember the answer to a preflight.
 const MAX_AGE_SECONDS: HeaderValue = HeaderValue::from_static("7200");
 
@@ -34,15 +37,16 @@ impl Caller {
         Self { origin: sole(headers, &ORIGIN).cloned() }
     }
 
-    /// Adds the fields of S14 to a response.
-    pub(super) fn allow(&self, allowed: &Origins, headers: &mut HeaderMap) {
+    /// Adds the fields of S14 to a response. `compatible`: the 0.x generation is served as well.
+    pub(super) fn allow(&self, allowed: &Origins, compatible: bool, headers: &mut HeaderMap) {
         if allowed.is_empty() {
             return;
         }
+        let exposed = if compatible { EXPOSE_HEADERS_OF_BOTH } else { EXPOSE_HEADERS };
         if allowed.is_any() {
             // Never with credentials: any page on the web could then read with its visitor's cookie.
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSE_HEADERS);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
             return;
         }
         // Unlisted origins too: a cache must not hand their response to a listed one.
@@ -50,7 +54,7 @@ impl Caller {
         if let Some(origin) = self.origin.as_ref().filter(|origin| allowed.contains(origin.as_bytes())) {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSE_HEADERS);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
     }
 }
@@ -90,7 +94,7 @@ mod tests {
         }
         let mut response = HeaderMap::new();
         response.insert(VARY, HeaderValue::from_static("Accept"));
-        Caller::of(&request).allow(&allowed, &mut response);
+        Caller::of(&request).allow(&allowed, false, &mut response);
         response
     }
 
@@ -128,7 +132,7 @@ mod tests {
         request.append(ORIGIN, HeaderValue::from_static("https://evil.example"));
         let mut response = HeaderMap::new();
         let allowed = Origins::parse(["https://app.example.com"]).expect("origins");
-        Caller::of(&request).allow(&allowed, &mut response);
+        Caller::of(&request).allow(&allowed, false, &mut response);
         assert!(!response.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
     }
 

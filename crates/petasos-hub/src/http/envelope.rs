@@ -18,6 +18,7 @@ use super::{
     ConnectionInfo, HEALTH_PATH, HUB_PATH, METADATA_PATH, Shared,
     cors::{self, Caller},
     fault::Fault,
+    generation::Habits,
     order::Turn,
     response::{Refused, Rejection, Response},
 };
@@ -50,13 +51,20 @@ pub(super) async fn envelope(
     let id = request_id(request.headers());
     let framing = Framing::of(&request);
     let span = span(&request, resource, method, &id);
+    // Requests to what both generations have.
+    let habits = (matches!(resource, "hub" | "subscriptions") && !matches!(method, "OPTIONS" | "other"))
+        .then(Habits::default);
+    request.extensions_mut().insert(habits.clone().unwrap_or_default());
 
     let mut response = answer(&shared, request, next).instrument(span.clone()).await;
 
-    caller.allow(&shared.config.cors_origins, response.headers_mut());
+    caller.allow(&shared.config.cors_origins, shared.compatible, response.headers_mut());
     response.headers_mut().insert(REQUEST_ID.clone(), id);
     framing.finish(response.headers_mut());
     let labels = RequestLabels { resource, method, status: response.status().as_u16() };
+    if let Some(habits) = habits {
+        shared.generations.count(shared.hub.metrics(), &habits);
+    }
     tell(&shared, labels, response.extensions_mut().remove(), &span);
     response
 }

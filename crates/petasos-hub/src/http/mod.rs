@@ -2,10 +2,12 @@
 
 mod body;
 mod cors;
+mod credentials;
 mod envelope;
 mod fault;
 pub(crate) mod form;
 mod forwarded;
+mod generation;
 mod health;
 mod limits;
 mod metadata;
@@ -34,6 +36,7 @@ use axum::{
 
 use self::{
     fault::Fault,
+    generation::Generations,
     limits::StreamLimits,
     request_url::RequestUrls,
     response::{Rejection, Response},
@@ -173,13 +176,17 @@ struct Shared {
     config: Arc<HttpConfig>,
     urls: RequestUrls,
     streams: StreamLimits,
+    /// The 0.x generation is served as well (section L).
+    compatible: bool,
+    generations: Generations,
 }
 
 impl Shared {
     fn new(AppState { hub, auth, config }: AppState) -> Self {
         let urls = RequestUrls::new(Arc::clone(&config));
         let streams = StreamLimits::new(&config.limits);
-        Self { hub, auth, config, urls, streams }
+        let compatible = auth.config().compatibility.is_some();
+        Self { hub, auth, config, urls, streams, compatible, generations: Generations::new(compatible) }
     }
 }
 

@@ -4,7 +4,13 @@ use std::collections::HashSet;
 
 use http::{HeaderMap, HeaderName};
 
-use super::{HttpLimits, fault::Fault, form, response::Rejection};
+use super::{
+    HttpLimits,
+    fault::Fault,
+    form,
+    generation::{Habits, OldHabit},
+    response::Rejection,
+};
 use crate::topic::{Base, MatchType, Matcher};
 
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -20,14 +26,24 @@ const MATCHERS_AT_A_TIME: usize = 32;
 pub(super) struct Parameters {
     matchers: Vec<(MatchType, String)>,
     last_event_id: Option<String>,
+    /// By a parameter of the 0.x generation (L06).
+    old_cursor: Option<String>,
+    /// The 0.x generation is served as well.
+    compatible: bool,
+    habits: Habits,
 }
 
 impl Parameters {
+    /// None yet. `compatible`: the 0.x generation is served as well. `habits` takes note of what belongs to it.
+    pub(super) fn new(compatible: bool, habits: Habits) -> Self {
+        Self { compatible, habits, ..Self::default() }
+    }
+
     /// Adds the parameters of a query component or a body. Of `last_event_id` the first one counts, so the query
     /// component is to be read before the body (S02).
     ///
     /// # Errors
-    /// 400 for what S05, S06 and S07 refuse, and for `topic` (L02).
+    /// 400 for what S05, S06 and S07 refuse, and for `topic` where the 0.x generation is not served (L02).
     pub(super) fn read(&mut self, input: &[u8], limits: &HttpLimits) -> Result<(), Rejection> {
         let max_parameters = limits.matchers.saturating_add(MAX_OTHER_PARAMETERS);
         for pair in form::parse(input, max_parameters) {
@@ -35,10 +51,24 @@ impl Parameters {
             let match_type = match &*pair.name {
                 b"match" | b"match_exact" => MatchType::Exact,
                 b"match_urlpattern" => MatchType::UrlPattern,
-                b"topic" => return Err(Rejection::new(Fault::TopicParameter)),
+                b"topic" => {
+                    self.habits.note(OldHabit::TopicParameter);
+                    if !self.compatible {
+                        return Err(Rejection::new(Fault::TopicParameter));
+                    }
+                    MatchType::Topic
+                }
                 b"last_event_id" => {
                     let value = text("last_event_id", pair)?;
                     self.last_event_id.get_or_insert(value);
+                    continue;
+                }
+                b"lastEventID" | b"Last-Event-ID" => {
+                    self.habits.note(OldHabit::Cursor);
+                    if self.compatible {
+                        let value = text("the cursor", pair)?;
+                        self.old_cursor.get_or_insert(value);
+                    }
                     continue;
                 }
                 name if name.len() >= 5 && name[..5].eq_ignore_ascii_case(b"match") => {
@@ -61,13 +91,13 @@ impl Parameters {
         Ok(())
     }
 
-    /// The cursor: the request field before the parameter (S02), empty where it was there and empty (R02).
+    /// The cursor: the request field before the parameter (S02), that before those of the 0.x generation (L06); empty where it was there and empty (R02).
     pub(super) fn cursor(&mut self, headers: &HeaderMap) -> Option<String> {
         match headers.get(&LAST_EVENT_ID) {
             // A field that is not UTF-8 is no id that there ever was, and a client that comes back must not be turned
             // away for it (C01): it gets the answer to an unknown cursor (R04).
             Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).into_owned()),
-            None => self.last_event_id.take(),
+            None => self.last_event_id.take().or_else(|| self.old_cursor.take()),
         }
     }
 
@@ -77,7 +107,13 @@ impl Parameters {
     /// 400 where there is none (S05) or one is not valid (S06).
     pub(super) async fn compile(self, base: &Base) -> Result<Vec<Matcher>, Rejection> {
         if self.matchers.is_empty() {
-            return Err(Rejection::new(Fault::NoMatcher));
+            let rejection = Rejection::new(Fault::NoMatcher);
+            return Err(if self.compatible {
+                rejection
+                    .saying("At least one of match, match_exact, match_urlpattern and topic is required.")
+            } else {
+                rejection
+            });
         }
         let mut seen = HashSet::with_capacity(self.matchers.len());
         let mut compiled = Vec::with_capacity(self.matchers.len());
@@ -87,8 +123,9 @@ impl Parameters {
             }
             let matcher = Matcher::new(*match_type, value, base).map_err(|error| {
                 // These texts are made for the caller and carry no internals of a parser (S06).
+                let prefix = if *match_type == MatchType::Topic { "" } else { "match_" };
                 Rejection::new(Fault::InvalidMatcher)
-                    .saying(format!("A value of match_{} is {error}.", match_type.as_str()))
+                    .saying(format!("A value of {prefix}{} is {error}.", match_type.as_str()))
             })?;
             compiled.push(matcher);
             if compiled.len() % MATCHERS_AT_A_TIME == 0 {

@@ -12,8 +12,10 @@ use super::{
     HttpLimits, Shared,
     body::RequestBody,
     cors::sole,
+    credentials,
     fault::Fault,
     form,
+    generation::Habits,
     order::Turn,
     publish_origin::check_publish_origin,
     request_url::RequestUrl,
@@ -21,7 +23,7 @@ use super::{
 };
 use crate::{
     Draft, PublishError,
-    auth::{PublishGrant, Reason, Refusal, RefusalKind, credentials},
+    auth::{PublishGrant, Reason, Refusal, RefusalKind},
 };
 
 /// Fields besides the topics that a body may have. Unknown ones are ignored (P01), but not without end.
@@ -51,7 +53,7 @@ async fn accept(
 ) -> Result<String, Rejection> {
     let url = shared.urls.of(parts)?;
     let unauthorized = |refusal: Refusal| Rejection::unauthorized(&refusal, &url);
-    let grant = authorize(shared, &parts.headers, &url).await.map_err(unauthorized)?;
+    let grant = authorize(shared, parts, &url).await.map_err(unauthorized)?;
     require_form(&parts.headers)?;
     let limits = &shared.config.limits;
     let update = {
@@ -89,12 +91,14 @@ async fn accept(
     })
 }
 
-async fn authorize(shared: &Shared, headers: &HeaderMap, url: &RequestUrl) -> Result<PublishGrant, Refusal> {
-    let credentials = credentials::from_headers(headers, &shared.config.cookie_name)?;
+async fn authorize(shared: &Shared, request: &Parts, url: &RequestUrl) -> Result<PublishGrant, Refusal> {
+    let habits = Habits::of(request);
+    let credentials = credentials::read(shared, request, &habits)?;
     if credentials.is_cookie() {
-        check_publish_origin(headers, &shared.config.publish_origins)?;
+        check_publish_origin(&request.headers, &shared.config.publish_origins)?;
     }
-    shared.auth.publisher(credentials.token(), url.resource(), url.base()).await
+    let verdict = shared.auth.publisher(credentials.token(), url.resource(), url.base()).await;
+    credentials::judged(shared, &credentials, &habits, verdict, PublishGrant::generation)
 }
 
 /// Only one media type, in any charset that the field may name: the bytes must be UTF-8 anyway (P01).

@@ -208,6 +208,20 @@ fn explanation(reason: Reason) -> &'static str {
         Reason::OriginNotAllowed => "Publishing by cookie is allowed to the pages of listed origins only.",
         Reason::MalformedToken => "The token is not a compact JWS with JSON objects in its first two parts.",
         Reason::WrongType => "The header of the token must have the typ at+jwt.",
+        Reason::OldToken => {
+            "The token belongs to version 0.x of the protocol. Mint one with authorization_details and the typ at+jwt, or \
+             have the operator switch on the compatibility mode (protocol_version_compatibility 8)."
+        }
+        Reason::OldCookie => {
+            "A token is needed, and there is only the cookie mercureAuthorization, which belongs to version 0.x of the \
+             protocol. Set the cookie of this hub, or have the operator switch on the compatibility mode \
+             (protocol_version_compatibility 8)."
+        }
+        Reason::AuthorizationParameter => {
+            "A token is needed, and there is only one of version 0.x of the protocol in the URL. Send one in an \
+             Authorization field or in the cookie of this hub, or have the operator switch on the compatibility mode \
+             (protocol_version_compatibility 8)."
+        }
         Reason::AlgorithmNotAllowed => "The algorithm of the token is not allowed here.",
         Reason::UnsupportedHeader => "The header of the token asks for something that this hub does not do.",
         Reason::UnknownIssuer => "The token does not come from a trusted issuer.",

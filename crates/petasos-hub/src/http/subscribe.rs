@@ -17,7 +17,9 @@ use tokio::time::{Instant, sleep};
 use super::{
     ConnectionInfo, Shared,
     body::RequestBody,
+    credentials,
     fault::Fault,
+    generation::Habits,
     parameters::Parameters,
     publish::require_form,
     request_url::RequestUrl,
@@ -26,10 +28,12 @@ use super::{
 };
 use crate::{
     SubscribeError, SubscribeRequest,
-    auth::{Refusal, SubscribeGrant, credentials},
+    auth::{Refusal, SubscribeGrant},
 };
 
 static MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
+/// The same in the 0.x generation (L06).
+static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// How long the head of a response is held back while the log cannot be read (decision 3). Longer than the restart of an
@@ -43,7 +47,7 @@ const LOG_RETRY: Duration = Duration::from_millis(250);
 pub(super) async fn subscribe(shared: &Shared, request: Request) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
     let url = shared.urls.of(&parts)?;
-    let mut parameters = Parameters::default();
+    let mut parameters = Parameters::new(shared.compatible, Habits::of(&parts));
     if let Some(query) = parts.uri.query() {
         parameters.read(query.as_bytes(), &shared.config.limits)?;
     }
@@ -63,7 +67,7 @@ pub(super) async fn subscribe(shared: &Shared, request: Request) -> Result<Respo
             Some(cursor) => Some(resolve(shared, &cursor).await?),
             None => None,
         };
-        return Ok(with_stream_fields(empty(StatusCode::OK), &parts, cursor.as_deref()));
+        return Ok(with_stream_fields(shared, empty(StatusCode::OK), &parts, cursor.as_deref()));
     }
     let permit = shared.streams.open(url.client(), grant.subject())?;
     let connection = parts.extensions.get::<ConnectionInfo>();
@@ -81,14 +85,16 @@ pub(super) async fn subscribe(shared: &Shared, request: Request) -> Result<Respo
     } else {
         Response::new(Body::new(EventStream::new(subscription)))
     };
-    Ok(with_stream_fields(response, &parts, cursor.as_deref()))
+    Ok(with_stream_fields(shared, response, &parts, cursor.as_deref()))
 }
 
 async fn authorize(shared: &Shared, parts: &Parts, url: &RequestUrl) -> Result<SubscribeGrant, Rejection> {
     let unauthorized = |refusal: Refusal| Rejection::unauthorized(&refusal, url);
-    let credentials =
-        credentials::from_headers(&parts.headers, &shared.config.cookie_name).map_err(unauthorized)?;
-    shared.auth.subscriber(credentials.token(), url.resource(), url.base()).await.map_err(unauthorized)
+    let habits = Habits::of(parts);
+    let credentials = credentials::read(shared, parts, &habits).map_err(unauthorized)?;
+    let verdict = shared.auth.subscriber(credentials.token(), url.resource(), url.base()).await;
+    credentials::judged(shared, &credentials, &habits, verdict, SubscribeGrant::generation)
+        .map_err(unauthorized)
 }
 
 async fn authorize_and_read(
@@ -156,8 +162,13 @@ impl Patience {
     }
 }
 
-/// The fields of S01, S10, C04 and R02.
-fn with_stream_fields(mut response: Response, request: &Parts, cursor: Option<&str>) -> Response {
+/// The fields of S01, S10, C04, R02 and L06.
+fn with_stream_fields(
+    shared: &Shared,
+    mut response: Response,
+    request: &Parts,
+    cursor: Option<&str>,
+) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(
@@ -170,6 +181,9 @@ fn with_stream_fields(mut response: Response, request: &Parts, cursor: Option<&s
     }
     // Ids have no control characters (P09). Whatever else they have is sent as it is, in UTF-8.
     if let Some(cursor) = cursor.and_then(|cursor| HeaderValue::from_bytes(cursor.as_bytes()).ok()) {
+        if shared.compatible {
+            headers.insert(LAST_EVENT_ID.clone(), cursor.clone());
+        }
         headers.insert(MERCURE_LAST_EVENT_ID.clone(), cursor);
     }
     response

@@ -1,4 +1,4 @@
-//! The subscription API: which subscriptions are active (E05 to E07).
+//! The subscription API: which subscriptions are active (E05 to E07, and L07 for clients of the 0.x generation).
 //!
 //! Paths are taken as they came: the grant is matched against the encoded form, and each segment is decoded exactly once,
 //! so that an encoded slash stays part of its segment.
@@ -12,23 +12,28 @@ use axum::{
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK},
+    request::Parts,
 };
 use percent_encoding::percent_decode_str;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
-    Shared,
+    Shared, credentials,
     fault::Fault,
+    generation::Habits,
     request_url::RequestUrl,
     response::{JSON, Rejection, Response, empty, quoted},
 };
 use crate::{
     EARLIEST,
-    auth::{Reason, Refusal, RefusalKind, credentials},
-    presence_event::{SUBSCRIPTIONS_PATH, subscription_json},
+    auth::{Generation, Reason, Refusal, RefusalKind, SubscribeGrant},
+    presence_event::{OLD_CONTEXT, SUBSCRIPTIONS_PATH, old_subscription_json, subscription_json},
     topic::{MatchType, ParsedTopic},
     transport::{PresenceFilter, PresenceSnapshot},
 };
+
+/// The media type of the documents of the 0.x generation (L07).
+const JSON_LD: HeaderValue = HeaderValue::from_static("application/ld+json");
 
 /// `GET` and `HEAD` of the collections and of single subscriptions.
 pub(super) async fn subscriptions(
@@ -44,33 +49,36 @@ pub(super) async fn subscriptions(
     let (parts, _) = request.into_parts();
     let url = shared.urls.of(&parts)?;
     let path = parts.uri.path();
-    let selection = Selection::parse(path)?;
-    authorize(&shared, &parts.headers, &url, path)
+    let selection = Selection::parse(path, shared.compatible)?;
+    let grant = authorize(&shared, &parts, &url, path)
         .await
         .map_err(|refusal| Rejection::unauthorized(&refusal, &url))?;
+    let form = selection.form(grant.generation());
     let snapshot = shared
         .hub
         .presence(&selection.filter())
         .await
         .map_err(|error| Rejection::new(Fault::Unavailable).because(error.to_string()).retry_after(1))?;
-    let body = selection.json(path, &snapshot).ok_or_else(|| Rejection::new(Fault::NotFound))?;
-    Ok(answer(&parts.headers, &url, &snapshot, body))
+    let body = selection.json(path, form, &snapshot).ok_or_else(|| Rejection::new(Fault::NotFound))?;
+    Ok(answer(&parts.headers, &url, &snapshot, form, body))
 }
 
 /// A `subscribe` grant on the path itself (E06). Anonymous subscribers have none.
 async fn authorize(
     shared: &Shared,
-    headers: &HeaderMap,
+    request: &Parts,
     url: &RequestUrl,
     path: &str,
-) -> Result<(), Refusal> {
-    let credentials = credentials::from_headers(headers, &shared.config.cookie_name)?;
-    if credentials.token().is_none() {
-        return Err(Refusal::new(RefusalKind::MissingToken, Reason::MissingToken));
-    }
-    let grant = shared.auth.subscriber(credentials.token(), url.resource(), url.base()).await?;
+) -> Result<SubscribeGrant, Refusal> {
+    let habits = Habits::of(request);
+    let credentials = credentials::read(shared, request, &habits)?;
+    let verdict = match credentials.token() {
+        None => Err(Refusal::new(RefusalKind::MissingToken, Reason::MissingToken)),
+        token => shared.auth.subscriber(token, url.resource(), url.base()).await,
+    };
+    let grant = credentials::judged(shared, &credentials, &habits, verdict, SubscribeGrant::generation)?;
     if grant.allows_topic(&ParsedTopic::new(path)) {
-        return Ok(());
+        return Ok(grant);
     }
     let refusal = Refusal::new(RefusalKind::InsufficientScope, Reason::TopicNotGranted);
     Err(refusal.because("the token does not grant subscribe on the path of the subscriptions asked for"))
@@ -85,20 +93,24 @@ enum Selection {
 }
 
 impl Selection {
-    fn parse(path: &str) -> Result<Self, Rejection> {
+    /// A first segment that is no match type is the topic of a 0.x path, where that generation is served (L07).
+    fn parse(path: &str, compatible: bool) -> Result<Self, Rejection> {
         let nothing = || Rejection::new(Fault::NotFound);
         let rest = path.strip_prefix(SUBSCRIPTIONS_PATH).ok_or_else(nothing)?;
         if rest.is_empty() {
             return Ok(Self::All);
         }
         let segments: Vec<&str> = rest.strip_prefix('/').ok_or_else(nothing)?.splitn(4, '/').collect();
-        let (name, value, subscriber) = match segments[..] {
-            [name, value] => (name, value, None),
-            [name, value, subscriber] => (name, value, Some(subscriber)),
+        let named = segments.first().map(|name| decoded(name)).transpose()?;
+        let match_type = named.and_then(|name| MatchType::parse(&name));
+        let (match_type, value, subscriber) = match (match_type, &segments[..]) {
+            (Some(match_type), [_, value]) => (match_type, *value, None),
+            (Some(match_type), [_, value, subscriber]) => (match_type, *value, Some(*subscriber)),
+            (None, [topic]) if compatible && !topic.is_empty() => (MatchType::Topic, *topic, None),
+            (None, [topic, subscriber]) if compatible => (MatchType::Topic, *topic, Some(*subscriber)),
+            (None, [_, _] | [_, _, _]) if !compatible => return Err(Rejection::new(Fault::UnknownMatchType)),
             _ => return Err(nothing()),
         };
-        let match_type =
-            MatchType::parse(&decoded(name)?).ok_or_else(|| Rejection::new(Fault::UnknownMatchType))?;
         let value = decoded(value)?;
         Ok(match subscriber {
             None => Self::Of { match_type, value },
@@ -120,14 +132,40 @@ impl Selection {
         }
     }
 
-    /// The document; `None` for a single subscription that is not active.
-    fn json(&self, path: &str, snapshot: &PresenceSnapshot) -> Option<String> {
-        let mut told = snapshot.subscriptions.iter().map(|record| subscription_json(record, true));
-        if matches!(self, Self::Single { .. }) {
-            return told.next();
+    /// In whose words to answer: where both kinds of subscriptions are listed, in those of the token's generation.
+    fn form(&self, of_token: Generation) -> Generation {
+        match self {
+            Self::All => of_token,
+            Self::Of { match_type: MatchType::Topic, .. }
+            | Self::Single { match_type: MatchType::Topic, .. } => Generation::Old,
+            Self::Of { .. } | Self::Single { .. } => Generation::New,
         }
+    }
+
+    /// The document; `None` for a single subscription that is not active.
+    fn json(&self, path: &str, form: Generation, snapshot: &PresenceSnapshot) -> Option<String> {
+        let newest = last_event_id(snapshot);
+        if matches!(self, Self::Single { .. }) {
+            let record = snapshot.subscriptions.first()?;
+            return Some(match form {
+                Generation::New => subscription_json(record, true),
+                Generation::Old => old_subscription_json(record, true, Some(OLD_CONTEXT), Some(newest)),
+            });
+        }
+        let told = snapshot.subscriptions.iter().map(|record| match form {
+            Generation::New => subscription_json(record, true),
+            Generation::Old => old_subscription_json(record, true, None, None),
+        });
         let id = serde_json::Value::from(path);
-        let mut json = format!(r#"{{"id":{id},"type":"subscriptions","subscriptions":["#);
+        let mut json = match form {
+            Generation::New => format!(r#"{{"id":{id},"type":"subscriptions","subscriptions":["#),
+            Generation::Old => {
+                let newest = serde_json::Value::from(newest);
+                format!(
+                    r#"{{"@context":"{OLD_CONTEXT}","id":{id},"type":"Subscriptions","lastEventID":{newest},"subscriptions":["#
+                )
+            }
+        };
         for (index, subscription) in told.enumerate() {
             if index > 0 {
                 json.push(',');
@@ -147,21 +185,37 @@ fn decoded(segment: &str) -> Result<String, Rejection> {
     })
 }
 
+fn last_event_id(snapshot: &PresenceSnapshot) -> &str {
+    snapshot.head.id.as_deref().unwrap_or(EARLIEST)
+}
+
 /// The document with its fields, or 304 where the client has it (E07).
-fn answer(request: &HeaderMap, url: &RequestUrl, snapshot: &PresenceSnapshot, body: String) -> Response {
-    let last_event_id = snapshot.head.id.as_deref().unwrap_or(EARLIEST);
+fn answer(
+    request: &HeaderMap,
+    url: &RequestUrl,
+    snapshot: &PresenceSnapshot,
+    form: Generation,
+    body: String,
+) -> Response {
+    let last_event_id = last_event_id(snapshot);
+    let media_type = match form {
+        Generation::New => JSON,
+        Generation::Old => JSON_LD,
+    };
     let tag = entity_tag(last_event_id, &body);
     let mut response = if is_known(request, &tag) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
         let mut response = Response::new(Body::from(body));
-        response.headers_mut().insert(CONTENT_TYPE, JSON);
+        response.headers_mut().insert(CONTENT_TYPE, media_type.clone());
         response
     };
+    // The data of the events that the link leads to is of the same form.
     let link = format!(
-        r#"<{}>; rel="mercure"; last-event-id={}; type="mercure"; content-type="application/json""#,
+        r#"<{}>; rel="mercure"; last-event-id={}; type="mercure"; content-type="{}""#,
         url.base().as_str(),
-        quoted(last_event_id)
+        quoted(last_event_id),
+        media_type.to_str().unwrap_or_default()
     );
     let headers = response.headers_mut();
     // Bytes, as an id may have any character that is no control character.
@@ -203,7 +257,7 @@ mod tests {
     const S: &str = SUBSCRIPTIONS_PATH;
 
     fn selection(rest: &str) -> Result<Selection, (u16, &'static str)> {
-        Selection::parse(&format!("{S}{rest}"))
+        Selection::parse(&format!("{S}{rest}"), false)
             .map_err(|rejection| (rejection.status().as_u16(), rejection.code()))
     }
 
@@ -237,6 +291,41 @@ mod tests {
             assert_eq!(selection(rest), Err((404, "not_found")), "{rest}");
         }
         assert_eq!(selection("/exact/%FF"), Err((400, "invalid_utf8")));
+    }
+
+    #[test]
+    fn l07_a_first_segment_that_is_no_match_type_is_a_topic_of_the_0x_generation() {
+        let selection = |rest: &str| {
+            Selection::parse(&format!("{S}{rest}"), true).map_err(|rejection| rejection.status().as_u16())
+        };
+        let of = |value: &str| Selection::Of { match_type: MatchType::Topic, value: value.into() };
+        let single = |value: &str, subscriber: &str| Selection::Single {
+            match_type: MatchType::Topic,
+            value: value.into(),
+            subscriber: subscriber.into(),
+        };
+        assert_eq!(selection("/https%3A%2F%2Fa.example%2F%7Bid%7D"), Ok(of("https://a.example/{id}")));
+        assert_eq!(selection("/a%2Fb/urn%3Auuid%3A1"), Ok(single("a/b", "urn:uuid:1")));
+        assert_eq!(selection("/topic/x"), Ok(single("topic", "x")));
+        assert_eq!(selection("/Exact/x"), Ok(single("Exact", "x")));
+        assert_eq!(selection("/a/b/c"), Err(404));
+        assert_eq!(selection("/"), Err(404));
+        // These two are the new form.
+        assert_eq!(selection("/exact"), Err(404));
+        assert_eq!(
+            selection("/exact/x"),
+            Ok(Selection::Of { match_type: MatchType::Exact, value: "x".into() })
+        );
+        for rest in ["", "/exact/x", "/x"] {
+            let selection = selection(rest).unwrap_or_else(|status| panic!("{rest}: {status}"));
+            let forms = [Generation::Old, Generation::New].map(|token| selection.form(token));
+            let expected = match rest {
+                "" => [Generation::Old, Generation::New],
+                "/x" => [Generation::Old; 2],
+                _ => [Generation::New; 2],
+            };
+            assert_eq!(forms, expected, "{rest}");
+        }
     }
 
     #[test]

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Update,
     auth::SubscribeGrant,
-    presence_event::{subscription_json, subscription_topic},
+    presence_event::{subscription_event, subscription_event_type, subscription_topic},
     topic::Matcher,
     transport::{Append, AttemptId, NodeId, PresenceChange, SubscriptionRecord, Transport, TransportError},
-    update::{HUB_EVENT_TYPE, random_id},
+    update::random_id,
 };
 
 /// Beginnings under way.
@@ -261,7 +261,7 @@ impl Task {
     }
 }
 
-/// The event that announces a change (E01, E02).
+/// The event that announces a change (E01, E02, L07).
 fn entry(change: PresenceChange) -> Append {
     let (record, active) = match &change {
         PresenceChange::Start(record) => (record, true),
@@ -270,9 +270,9 @@ fn entry(change: PresenceChange) -> Append {
     let update = Update {
         id: random_id(),
         topics: vec![subscription_topic(record.match_type, &record.match_value, &record.subscriber)],
-        data: subscription_json(record, active),
+        data: subscription_event(record, active),
         private: true,
-        event_type: Some(HUB_EVENT_TYPE.to_owned()),
+        event_type: subscription_event_type(record.match_type),
         retry_ms: None,
     };
     Append { update: Arc::new(update), presence: Some(change) }

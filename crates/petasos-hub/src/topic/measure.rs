@@ -28,6 +28,14 @@ const FAMILIES: &[(&str, &str, &str)] = &[
     ("relative", "/users/{}/:id", "/users/{}/1"),
 ];
 
+/// Templates of the 0.x generation and topics, likewise.
+const TEMPLATES: &[(&str, &str)] = &[
+    ("https://example.com/users/{}/books/{id}", "https://example.com/users/{}/books/1"),
+    ("https://example.com/{lang}/users/{}/{id}", "https://example.com/en/users/{}/1"),
+    ("https://example.com/users/{}{/id}{?x,y*}", "https://example.com/users/{}/1?x=1"),
+    ("https://example.com/{+any}/users/{}", "https://example.com/a/b/users/{}"),
+];
+
 fn base() -> Base {
     Base::parse("https://hub.example/.well-known/mercure").unwrap()
 }
@@ -109,6 +117,19 @@ fn look_ups() {
         });
         let ratio = times[1].as_secs_f64() / times[0].as_secs_f64();
         println!("{name:20} {:>10.1?} {:>10.1?} {ratio:>7.2}", times[0], times[1]);
+    }
+    println!("URI templates");
+    for (value, topic) in TEMPLATES {
+        let times = [10, 4_000].map(|count| {
+            let mut index = MatcherIndex::new();
+            for n in 0..count {
+                index.insert(n, &Matcher::new(MatchType::Topic, &number(value, n), &base()).unwrap());
+            }
+            let topic = number(topic, 7);
+            best(20, 2_000, || look_up(&index, &topic, &mut hits))
+        });
+        let ratio = times[1].as_secs_f64() / times[0].as_secs_f64();
+        println!("{value:45} {:>10.1?} {:>10.1?} {ratio:>7.2}", times[0], times[1]);
     }
     let mut topic = 0;
     for (name, count) in [("all in turn, 10", 10), ("all in turn, 4,000", 4_000)] {

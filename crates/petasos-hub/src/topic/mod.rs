@@ -7,6 +7,7 @@
 mod base;
 mod characters;
 mod index;
+mod intern;
 mod matcher;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -15,6 +16,7 @@ mod parsed;
 mod pattern;
 mod regex;
 mod reserved;
+mod template;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -28,7 +28,7 @@ pub(super) fn examine(config: &AuthConfig, findings: &mut Findings) {
     }
 }
 
-/// The issuers with those of their key sets that `keep` selects.
+/// The issuers, and the keys that none has, with those of their key sets that `keep` selects.
 fn only(config: &AuthConfig, keep: impl Fn(&JwksLocation) -> bool) -> AuthConfig {
     let kept = |keys: &Option<KeySource>| {
         keys.clone().filter(|keys| matches!(keys, KeySource::Jwks { location, .. } if keep(location)))
@@ -39,13 +39,14 @@ fn only(config: &AuthConfig, keep: impl Fn(&JwksLocation) -> bool) -> AuthConfig
         issuer.subscriber = kept(&issuer.subscriber);
     }
     config.issuers.retain(|issuer| issuer.publisher.is_some() || issuer.subscriber.is_some());
+    if let Some(old) = &mut config.compatibility {
+        old.publisher = kept(&old.publisher);
+        old.subscriber = kept(&old.subscriber);
+    }
     config
 }
 
 fn load(config: &AuthConfig) -> Result<(), Vec<String>> {
-    if config.issuers.is_empty() {
-        return Ok(());
-    }
     let authenticator = Authenticator::new(config.clone()).map_err(|error| lines(&error.0))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use petasos_hub::{
-    auth::{AuthConfig, IssuerConfig, JwksLocation, KeySource},
+    auth::{AuthConfig, Compatibility, IssuerConfig, JwksLocation, KeySource},
     transport::{
         Retention,
         sqlite::{BoltSource, SqliteConfig, Sync},
@@ -115,6 +115,23 @@ fn a_key_set_in_a_file_must_be_sound() {
     let x = "GAb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZs";
     let set = format!(r#"{{"keys": [{{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": "{x}"}}]}}"#);
     fs::write(&path, set).expect("a file");
+    assert_eq!(exit_code(), DONE);
+}
+
+#[test]
+fn l08_a_key_set_that_no_issuer_has_must_be_sound_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("jwks.json");
+    let keys = KeySource::Jwks { location: JwksLocation::File(path.clone()), algorithms: Vec::new() };
+    let compatibility = Compatibility { publisher: None, subscriber: Some(keys) };
+    let config = AuthConfig { compatibility: Some(compatibility), ..AuthConfig::default() };
+    let exit_code = || {
+        let mut findings = Findings::default();
+        keys::examine(&config, &mut findings);
+        findings.exit_code()
+    };
+    assert_eq!(exit_code(), MISCONFIGURED);
+    fs::write(&path, r#"{"keys": []}"#).expect("a file");
     assert_eq!(exit_code(), DONE);
 }
 

@@ -2,7 +2,9 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-use petasos_hub::auth::{Algorithm, AuthConfig, Authenticator, IssuerConfig, JwksLocation, KeySource, Role};
+use petasos_hub::auth::{
+    Algorithm, AuthConfig, Authenticator, Compatibility, IssuerConfig, JwksLocation, KeySource,
+};
 
 use super::{
     DevMode,
@@ -12,8 +14,21 @@ use super::{
     surroundings::Files,
 };
 
-const NO_ISSUER: &str = "keys without an issuer are a 0.x configuration, whose compatibility mode does not exist yet: set \
-    MERCURE_TRUSTED_ISSUERS to the iss of your tokens";
+/// The issuer that keys without one are for where tokens of version 1.0 come all the same (decided as the reference hub's
+/// image does).
+pub(super) const UNNAMED_ISSUER: &str = "https://localhost";
+
+const NO_ISSUER: &str = "keys without an issuer are a 0.x configuration, and protocol_version_compatibility is off: set \
+    MERCURE_TRUSTED_ISSUERS to the iss of your tokens, or leave protocol_version_compatibility out";
+
+const OLD_KEYS_UNUSED: &str = "this key verifies tokens of version 0.x only, and with issuers named those are not read unless \
+    asked for: set protocol_version_compatibility 8, or leave the key out";
+
+const MODE_BY_ITSELF: &str = "version 0.x of the protocol is served beside 1.0, because keys are given and no issuer is named; \
+    once all clients speak 1.0, set MERCURE_TRUSTED_ISSUERS to the iss of your tokens, and 0.x is off";
+
+const MODE_ASKED_FOR: &str = "version 0.x of the protocol is served beside 1.0 (protocol_version_compatibility); once all \
+    clients speak 1.0, leave that out";
 
 const UNUSED_KEY: &str =
     "no issuer uses this key: name its issuer in MERCURE_TRUSTED_ISSUERS, or use it in an issuer block";
@@ -29,7 +44,24 @@ pub(super) fn build(reader: &mut Reader<'_>, dev: Option<&DevMode>, files: &dyn 
         all.add(reader, draft.config.clone(), &draft.origin);
     }
     let has_blocks = !all.by_id.is_empty();
-    for (issuer, origin) in simple_issuers(reader, has_blocks) {
+    let mode = Mode::read(reader);
+    let keys = Keys::read(reader);
+    let is_named = has_blocks || !reader.list("auth.issuer").is_empty();
+    let compatibility = keys.compatibility(reader, mode, is_named, has_blocks);
+    let issuers = match &compatibility {
+        // Nobody else can have them; tokens of version 1.0 come from here.
+        Some(old) if !is_named && keys.any().next().is_some() => {
+            let issuer = IssuerConfig {
+                id: UNNAMED_ISSUER.to_owned(),
+                authorization_server: false,
+                publisher: old.publisher.clone(),
+                subscriber: old.subscriber.clone(),
+            };
+            vec![(issuer, Origin::Default)]
+        }
+        _ => simple_issuers(reader, &keys, compatibility.is_some(), has_blocks),
+    };
+    for (issuer, origin) in issuers {
         all.add(reader, issuer, &origin);
     }
     if let Some(dev) = dev {
@@ -46,6 +78,7 @@ pub(super) fn build(reader: &mut Reader<'_>, dev: Option<&DevMode>, files: &dyn 
         issuers: all.issuers,
         anonymous: reader.switch("auth.anonymous"),
         anonymous_publish: reader.switch("auth.anonymous_publish"),
+        compatibility,
     };
     tell_about_roles(reader, &config);
     tell_about_keys(reader, &config);
@@ -75,23 +108,149 @@ impl Issuers {
     }
 }
 
+/// What is said about the compatibility mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Nothing: it depends on the rest.
+    Unsaid,
+    Off,
+    On,
+}
+
+impl Mode {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.choice("protocol_version_compatibility", &["off", "7", "8"]) {
+            "" => Self::Unsaid,
+            "off" => Self::Off,
+            _ => Self::On,
+        }
+    }
+}
+
+/// The keys of one role among the options, and where they come from. No keys where they are wrong.
+type RoleKeys = Option<(Option<KeySource>, Origin)>;
+
+/// All keys that stand in no issuer's block.
+struct Keys {
+    /// `auth.*`, which the issuers of `auth.issuer` share.
+    publisher: RoleKeys,
+    subscriber: RoleKeys,
+    /// `legacy.*`
+    old_publisher: RoleKeys,
+    old_subscriber: RoleKeys,
+}
+
+impl Keys {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            publisher: role_keys(
+                reader,
+                [
+                    "auth.publisher_jwt_key",
+                    "auth.publisher_jwt_alg",
+                    "auth.publisher_jwks",
+                    "auth.publisher_jwks_algs",
+                ],
+            ),
+            subscriber: role_keys(
+                reader,
+                [
+                    "auth.subscriber_jwt_key",
+                    "auth.subscriber_jwt_alg",
+                    "auth.subscriber_jwks",
+                    "auth.subscriber_jwks_algs",
+                ],
+            ),
+            old_publisher: role_keys(
+                reader,
+                [
+                    "legacy.publisher_jwt_key",
+                    "legacy.publisher_jwt_alg",
+                    "legacy.publisher_jwks",
+                    "legacy.publisher_jwks_algs",
+                ],
+            ),
+            old_subscriber: role_keys(
+                reader,
+                [
+                    "legacy.subscriber_jwt_key",
+                    "legacy.subscriber_jwt_alg",
+                    "legacy.subscriber_jwks",
+                    "legacy.subscriber_jwks_algs",
+                ],
+            ),
+        }
+    }
+
+    /// Where the keys for issuers come from.
+    fn simple(&self) -> impl Iterator<Item = &Origin> {
+        [&self.publisher, &self.subscriber].into_iter().flatten().map(|(_, origin)| origin)
+    }
+
+    /// Where the keys for tokens of version 0.x come from.
+    fn old(&self) -> impl Iterator<Item = &Origin> {
+        [&self.old_publisher, &self.old_subscriber].into_iter().flatten().map(|(_, origin)| origin)
+    }
+
+    fn any(&self) -> impl Iterator<Item = &Origin> {
+        self.simple().chain(self.old())
+    }
+
+    /// Whether version 0.x is served, and with which keys that no issuer has; the operator is told.
+    fn compatibility(
+        &self,
+        reader: &mut Reader<'_>,
+        mode: Mode,
+        is_named: bool,
+        has_blocks: bool,
+    ) -> Option<Compatibility> {
+        let by_itself = !is_named && self.any().next().is_some();
+        match mode {
+            Mode::Off => {
+                self.old().for_each(|origin| reader.problems.at(origin, OLD_KEYS_UNUSED));
+                if by_itself {
+                    self.simple().for_each(|origin| reader.problems.at(origin, NO_ISSUER));
+                }
+                return None;
+            }
+            Mode::Unsaid if !by_itself => {
+                self.old().for_each(|origin| reader.problems.at(origin, OLD_KEYS_UNUSED));
+                return None;
+            }
+            Mode::Unsaid => reader.problems.note(MODE_BY_ITSELF),
+            Mode::On => reader.problems.note(MODE_ASKED_FOR),
+        }
+        // Keys that the issuers share are theirs; where those have blocks, or there are none, they are nobody's.
+        let are_shared = is_named && !has_blocks;
+        let of = |old: &RoleKeys, simple: &RoleKeys| {
+            let simple = simple.as_ref().filter(|_| !are_shared);
+            old.as_ref().or(simple).and_then(|(keys, _)| keys.clone())
+        };
+        Some(Compatibility {
+            publisher: of(&self.old_publisher, &self.publisher),
+            subscriber: of(&self.old_subscriber, &self.subscriber),
+        })
+    }
+}
+
 /// The issuers of `auth.issuer`, which share the keys of the `auth.*` options.
-fn simple_issuers(reader: &mut Reader<'_>, has_blocks: bool) -> Vec<(IssuerConfig, Origin)> {
+fn simple_issuers(
+    reader: &mut Reader<'_>,
+    keys: &Keys,
+    compatible: bool,
+    has_blocks: bool,
+) -> Vec<(IssuerConfig, Origin)> {
     let ids = reader.list("auth.issuer");
-    let publisher = simple_keys(reader, Role::Publisher);
-    let subscriber = simple_keys(reader, Role::Subscriber);
     let authorization_server = reader.switch("auth.authorization_server");
     let origin = reader.origin("auth.issuer");
-    let given: Vec<_> = [&publisher, &subscriber].into_iter().flatten().map(|(_, origin)| origin).collect();
-    match (ids.as_slice(), given.first()) {
-        ([], Some(_)) if has_blocks => {
+    match (ids.as_slice(), keys.simple().next()) {
+        ([], Some(_)) if has_blocks && !compatible => {
             // A key that directives took up by a placeholder is in use there.
             let is_placed = |origin: &Origin| matches!(origin, Origin::Variable(name) if reader.layers.placed.contains(name));
-            for origin in given.into_iter().filter(|origin| !is_placed(origin)) {
+            for origin in keys.simple().filter(|origin| !is_placed(origin)) {
                 reader.problems.at(origin, UNUSED_KEY);
             }
         }
-        ([], Some(origin)) => reader.problems.at(origin, NO_ISSUER),
         ([_, ..], None) if !has_blocks => {
             let text =
                 "this issuer has no keys: set MERCURE_PUBLISHER_JWT_KEY, MERCURE_SUBSCRIBER_JWT_KEY, or both";
@@ -101,34 +260,23 @@ fn simple_issuers(reader: &mut Reader<'_>, has_blocks: bool) -> Vec<(IssuerConfi
         ([_, ..], None) => return Vec::new(),
         _ => {}
     }
-    let keys = |role: &Option<(Option<KeySource>, Origin)>| role.as_ref().and_then(|(keys, _)| keys.clone());
+    let of = |role: &RoleKeys| role.as_ref().and_then(|(keys, _)| keys.clone());
     ids.into_iter()
         .map(|id| IssuerConfig {
             id,
             authorization_server,
-            publisher: keys(&publisher),
-            subscriber: keys(&subscriber),
+            publisher: of(&keys.publisher),
+            subscriber: of(&keys.subscriber),
         })
         .map(|issuer| (issuer, origin.clone()))
         .collect()
 }
 
-/// The keys of one role among the `auth.*` options. `None` where none are given, no keys where they are wrong.
-fn simple_keys(reader: &mut Reader<'_>, role: Role) -> Option<(Option<KeySource>, Origin)> {
-    let [key_option, algorithm_option, set_option, algorithms_option] = match role {
-        Role::Publisher => [
-            "auth.publisher_jwt_key",
-            "auth.publisher_jwt_alg",
-            "auth.publisher_jwks",
-            "auth.publisher_jwks_algs",
-        ],
-        Role::Subscriber => [
-            "auth.subscriber_jwt_key",
-            "auth.subscriber_jwt_alg",
-            "auth.subscriber_jwks",
-            "auth.subscriber_jwks_algs",
-        ],
-    };
+/// The keys that four options give: a key, its algorithm, a set, its algorithms.
+fn role_keys(
+    reader: &mut Reader<'_>,
+    [key_option, algorithm_option, set_option, algorithms_option]: [&str; 4],
+) -> RoleKeys {
     let key = reader.text(key_option).map(|text| (text, reader.origin(key_option)));
     let set = reader.text(set_option).map(|text| (text, reader.origin(set_option)));
     let order = match (&key, &set) {
@@ -161,10 +309,15 @@ fn tell_about_roles(reader: &mut Reader<'_>, config: &AuthConfig) {
         // A role may lack keys only because what was given is wrong.
         return;
     }
-    if !config.anonymous_publish && config.issuers.iter().all(|issuer| issuer.publisher.is_none()) {
+    let old = config.compatibility.clone().unwrap_or_default();
+    let nobody_publishes =
+        old.publisher.is_none() && config.issuers.iter().all(|issuer| issuer.publisher.is_none());
+    let nobody_subscribes =
+        old.subscriber.is_none() && config.issuers.iter().all(|issuer| issuer.subscriber.is_none());
+    if !config.anonymous_publish && nobody_publishes {
         reader.problems.error(NO_PUBLISHER);
     }
-    if !config.anonymous && config.issuers.iter().all(|issuer| issuer.subscriber.is_none()) {
+    if !config.anonymous && nobody_subscribes {
         reader.problems.warn(
             "nobody can subscribe: no key of a subscriber is configured, and anonymous subscribers are not allowed; set \
              MERCURE_SUBSCRIBER_JWT_KEY or PETASOS_ANONYMOUS=true",
@@ -180,6 +333,10 @@ fn tell_about_keys(reader: &mut Reader<'_>, config: &AuthConfig) {
     let mut parsable = config.clone();
     // Where the keys are wrong, that has been said.
     parsable.issuers.retain(|issuer| issuer.publisher.is_some() || issuer.subscriber.is_some());
+    // What the unnamed issuer and version 0.x have in common is told once.
+    if parsable.issuers.iter().any(|issuer| issuer.id == UNNAMED_ISSUER) {
+        parsable.compatibility = None;
+    }
     match Authenticator::new(parsable) {
         Ok(authenticator) => {
             for warning in authenticator.warnings() {
@@ -196,13 +353,20 @@ fn tell_about_keys(reader: &mut Reader<'_>, config: &AuthConfig) {
 
 /// A key set whose file is not there verifies nothing until it comes: a mistyped path, or a URL without its scheme.
 fn tell_about_missing_sets(reader: &mut Reader<'_>, config: &AuthConfig, files: &dyn Files) {
-    for issuer in &config.issuers {
-        for (role, keys) in [("publishers", &issuer.publisher), ("subscribers", &issuer.subscriber)] {
-            let Some(KeySource::Jwks { location: JwksLocation::File(path), .. }) = keys else { continue };
-            if !files.is_file(path) {
-                let (id, path) = (&issuer.id, path.display());
-                reader.problems.warn(format!("issuer {id}, keys of {role}: there is no file {path}"));
-            }
+    let old = config.compatibility.clone().unwrap_or_default();
+    let of_issuers = config.issuers.iter().flat_map(|issuer| {
+        let place = |role: &str| format!("issuer {}, keys of {role}", issuer.id);
+        [(place("publishers"), &issuer.publisher), (place("subscribers"), &issuer.subscriber)]
+    });
+    let without_issuer = [
+        ("keys of publishers without an issuer".to_owned(), &old.publisher),
+        ("keys of subscribers without an issuer".to_owned(), &old.subscriber),
+    ];
+    let unnamed = config.issuers.iter().any(|issuer| issuer.id == UNNAMED_ISSUER);
+    for (place, keys) in of_issuers.chain(without_issuer.into_iter().filter(|_| !unnamed)) {
+        let Some(KeySource::Jwks { location: JwksLocation::File(path), .. }) = keys else { continue };
+        if !files.is_file(path) {
+            reader.problems.warn(format!("{place}: there is no file {}", path.display()));
         }
     }
 }

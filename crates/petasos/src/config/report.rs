@@ -6,6 +6,7 @@ use petasos_hub::auth::{KeySource, Role};
 
 use super::{
     Config, TransportConfig,
+    auth::UNNAMED_ISSUER,
     layers::Layers,
     listen,
     options::{Kind, OPTIONS, OptionSpec},
@@ -61,7 +62,17 @@ fn entry(option: &OptionSpec, layers: &Layers, config: &Config) -> Option<Entry>
             TransportConfig::Sqlite(store) if store.retention.bytes == 0 => "0".to_owned(),
             _ => given,
         },
-        "auth.publisher_jwks" | "auth.subscriber_jwks" => without_credentials(&given),
+        "auth.publisher_jwks"
+        | "auth.subscriber_jwks"
+        | "legacy.publisher_jwks"
+        | "legacy.subscriber_jwks" => without_credentials(&given),
+        "protocol_version_compatibility" if given.is_empty() => {
+            if config.auth.compatibility.is_some() { "8" } else { "off" }.to_owned()
+        }
+        "auth.issuer" if given.is_empty() => match config.auth.issuers.as_slice() {
+            [only] if only.id == UNNAMED_ISSUER => UNNAMED_ISSUER.to_owned(),
+            _ => given,
+        },
         _ if option.secret && !given.is_empty() => REDACTED.to_owned(),
         _ => given,
     };

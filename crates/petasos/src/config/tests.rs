@@ -13,10 +13,23 @@ fn sample(option: &OptionSpec) -> &'static str {
     match option.path {
         "listen" => "127.0.0.1:81",
         "resource_identifier" => "https://hub.example.com/.well-known/mercure",
-        "auth.publisher_jwt_key" | "auth.subscriber_jwt_key" => "a-secret-of-more-than-thirty-two-bytes",
-        "auth.publisher_jwks" | "auth.subscriber_jwks" => "https://id.example.com/jwks",
-        "auth.publisher_jwt_alg" | "auth.subscriber_jwt_alg" => "HS384",
-        "auth.publisher_jwks_algs" | "auth.subscriber_jwks_algs" => "RS256",
+        "protocol_version_compatibility" => "7",
+        "auth.publisher_jwt_key"
+        | "auth.subscriber_jwt_key"
+        | "legacy.publisher_jwt_key"
+        | "legacy.subscriber_jwt_key" => "a-secret-of-more-than-thirty-two-bytes",
+        "auth.publisher_jwks"
+        | "auth.subscriber_jwks"
+        | "legacy.publisher_jwks"
+        | "legacy.subscriber_jwks" => "https://id.example.com/jwks",
+        "auth.publisher_jwt_alg"
+        | "auth.subscriber_jwt_alg"
+        | "legacy.publisher_jwt_alg"
+        | "legacy.subscriber_jwt_alg" => "HS384",
+        "auth.publisher_jwks_algs"
+        | "auth.subscriber_jwks_algs"
+        | "legacy.publisher_jwks_algs"
+        | "legacy.subscriber_jwks_algs" => "RS256",
         "auth.publish_origins" | "cors.origins" | "public_urls" => "https://app.example.com",
         "server.trusted_proxies" => "10.0.0.0/8",
         "transport.url" => "sqlite:///srv/hub.db",
@@ -114,7 +127,7 @@ fn every_variable_of_the_image_sets_its_option() {
 #[test]
 fn secrets_are_read_from_files_as_well() {
     let from_files: Vec<_> = simple_options().filter(|option| option.or_file).collect();
-    assert_eq!(from_files.len(), 3);
+    assert_eq!(from_files.len(), 5);
     for option in from_files {
         for variable in [Some(option.variable()), option.drop_in.map(str::to_owned)].into_iter().flatten() {
             let variable = format!("{variable}_FILE");
@@ -133,7 +146,8 @@ fn every_option_but_keys_and_issuers_is_a_flag() {
     for option in simple_options() {
         let mut args = ConfigArgs::default();
         let Some(flag) = option.flag_name() else {
-            assert!(option.path.starts_with("auth."), "{}", option.path);
+            let of_keys = ["auth.", "legacy."].iter().any(|section| option.path.starts_with(section));
+            assert!(of_keys, "{}", option.path);
             continue;
         };
         assert!(args.options.set(option.path, sample(option)));

@@ -2,18 +2,18 @@
 
 use std::{fmt, sync::Arc};
 
-use petasos_hub::auth::{Authenticator, IssuerConfig};
+use petasos_hub::auth::{AuthConfig, Authenticator};
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 
 use super::{drain::tell_manager, tls::Tls};
 
-/// Reads the issuers from the configuration again. Errors are in words, one line each.
-type ReadIssuers = dyn Fn() -> Result<Vec<IssuerConfig>, String> + Send + Sync;
+/// Reads issuers and keys from the configuration again. Errors are in words, one line each.
+type ReadKeys = dyn Fn() -> Result<AuthConfig, String> + Send + Sync;
 
 /// Where the issuers of the hub come from, for those whose keys stand in the configuration or in a file it names.
 #[derive(Clone, Default)]
-pub(super) struct IssuerSource(Option<Arc<ReadIssuers>>);
+pub(super) struct IssuerSource(Option<Arc<ReadKeys>>);
 
 impl fmt::Debug for IssuerSource {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,7 +22,7 @@ impl fmt::Debug for IssuerSource {
 }
 
 impl IssuerSource {
-    pub(super) fn new(read: impl Fn() -> Result<Vec<IssuerConfig>, String> + Send + Sync + 'static) -> Self {
+    pub(super) fn new(read: impl Fn() -> Result<AuthConfig, String> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(read)))
     }
 }
@@ -41,7 +41,7 @@ pub(super) async fn at_hangups(
         if let Some(tls) = &tls {
             tls.reload_and_tell().await;
         }
-        replace_issuers(&auth, &issuers).await;
+        replace_keys(&auth, &issuers).await;
         load_keys(&auth).await;
         tell_manager(&[NotifyState::Ready]);
     }
@@ -54,12 +54,11 @@ pub(super) async fn load_keys(auth: &Authenticator) {
     }
 }
 
-async fn replace_issuers(auth: &Arc<Authenticator>, source: &IssuerSource) {
+async fn replace_keys(auth: &Arc<Authenticator>, source: &IssuerSource) {
     let Some(read) = source.0.clone() else { return };
     let auth = Arc::clone(auth);
-    let replaced = tokio::task::spawn_blocking(move || {
-        auth.replace_issuers(&read()?).map_err(|error| error.to_string())
-    });
+    let replaced =
+        tokio::task::spawn_blocking(move || auth.replace_keys(&read()?).map_err(|error| error.to_string()));
     match replaced.await {
         Ok(Ok(())) => tracing::info!("keys reloaded"),
         Ok(Err(error)) => tracing::warn!(error, "keys not reloaded, the last ones stay in force"),

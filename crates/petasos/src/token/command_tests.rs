@@ -191,3 +191,96 @@ fn what_is_unwise_is_said_and_what_is_absurd_is_refused() {
     }
     assert!(setting.mint(&[]).expect_err("no grants").starts_with("the token would grant nothing"));
 }
+
+fn old_hub() -> Setting {
+    Setting::new(&format!(
+        "listen = [\"localhost:3000\"]\n[transport]\nurl = \"local://\"\n[auth]\npublisher_jwt_key = {SECRET:?}\n\
+         subscriber_jwt_key = {SECRET:?}\n"
+    ))
+}
+
+#[tokio::test]
+async fn l03_a_token_of_version_0x_is_minted_and_checked_by_the_same_configuration() {
+    let setting = old_hub();
+    let line = ["--legacy", "--publish", "https://a.test/{id}", "b", "--subscribe", "*", "--subject", "ada"];
+    let (token, warnings) = setting.mint(&line).expect("a token");
+    assert_eq!(warnings, [""; 0]);
+    let checked = setting.check(&token, &["--topic", "https://a.test/1"]).await;
+    assert!(checked.accepted, "{}", checked.text);
+    for expected in [
+        "\"typ\": \"JWT\"",
+        "\"mercure\": {",
+        "Version: 0.x; for version 1.0 it lacks the header typ \"at+jwt\"; an iss that the hub trusts: \
+         \"https://localhost\"; an aud that contains \"http://localhost:3000/.well-known/mercure\"; authorization_details",
+        "✓ L03 claim mercure: 2 for publishing, 1 for subscribing",
+        "It may publish on:\n  topic https://a.test/{id}\n  topic b\n",
+        "✓ topic https://a.test/1: granted",
+        "Accepted.",
+    ] {
+        assert!(checked.text.contains(expected), "{expected} is missing in\n{}", checked.text);
+    }
+    let checked = setting.check(&token, &["--role", "publisher", "--topic", "https://a.test/1/2"]).await;
+    assert!(!checked.accepted && checked.text.contains("not granted"), "{}", checked.text);
+    // What this configuration mints without the flag is of version 1.0, for the issuer that nobody has named.
+    let (token, _) = setting.mint(&["--publish", "b"]).expect("a token");
+    let checked = setting.check(&token, &[]).await;
+    assert!(checked.accepted, "{}", checked.text);
+    assert!(
+        checked.text.contains("Version: 1.0; for version 0.x it lacks a claim mercure"),
+        "{}",
+        checked.text
+    );
+}
+
+#[tokio::test]
+async fn l03_a_hub_without_the_mode_refuses_it_with_a_code_of_its_own() {
+    let setting = one_issuer();
+    let (token, warnings) = setting.mint(&["--legacy", "--publish", "*"]).expect("a token");
+    assert_eq!(
+        warnings,
+        [
+            "the hub of this configuration does not read tokens of version 0.x: protocol_version_compatibility is off"
+        ]
+    );
+    let checked = setting.check(&token, &[]).await;
+    assert!(!checked.accepted);
+    for expected in ["401 invalid_token, old_token", "protocol_version_compatibility 8", "Version: 0.x"] {
+        assert!(checked.text.contains(expected), "{expected} is missing in\n{}", checked.text);
+    }
+}
+
+#[test]
+fn l03_a_token_of_version_0x_needs_no_configuration_where_a_key_is_given() {
+    let setting = Setting::new("this is no configuration");
+    let line = ["--legacy", "--publish", "*", "--publish-pattern", "/:x", "--key", SECRET];
+    assert_eq!(
+        setting.mint(&line).expect("a token").1,
+        ["hubs of version 0.x do not know URL patterns: other hubs may refuse the token"]
+    );
+    assert!(setting.parse(&["--legacy", "--publish", "*", "--audience", "https://h.test/"]).is_err());
+    let error = setting
+        .mint(&["--legacy", "--publish", "a\u{0}", "--key", SECRET])
+        .expect_err("a forbidden character");
+    assert!(error.contains("cannot be granted"), "{error}");
+}
+
+#[tokio::test]
+async fn l08_the_key_for_a_token_of_version_0x_is_one_that_no_issuer_has_or_an_issuers() {
+    let keys = "protocol_version_compatibility = 8\n[transport]\nurl = \"local://\"\n[legacy]\n\
+                publisher_jwt_key = \"an old secret of at least thirty-two bytes\"\n[[issuers]]\nid = \"https://one.test\"\n\
+                publisher = { jwt_key = \"the secret of publishers, thirty-two bytes\" }\n\
+                subscriber = { jwt_key = \"the secret of subscribers, thirty-two bytes\" }\n";
+    let setting = Setting::new(keys);
+    let by = |line: &[&str]| setting.mint(&[&["--legacy"], line].concat()).expect("a token").0;
+    for (line, role, whose) in [
+        (&["--publish", "*"][..], "publisher", "no issuer's"),
+        (&["--subscribe", "*"], "subscriber", "an issuer's"),
+        (&["--publish", "*", "--issuer", "https://one.test"], "publisher", "an issuer's"),
+    ] {
+        let checked = setting.check(&by(line), &["--role", role]).await;
+        let signature = format!("✓ L08 signature: verified; the keys are {whose}: one key for HS256");
+        assert!(checked.accepted && checked.text.contains(&signature), "{}", checked.text);
+    }
+    let error = setting.mint(&["--legacy", "--publish", "*", "--subscribe", "*"]).expect_err("two keys");
+    assert!(error.contains("mint two tokens"), "{error}");
+}

@@ -45,9 +45,32 @@ pub(super) struct Signer {
 
 /// The one issuer with one key that serves all of `roles`; `wanted` chooses among several.
 pub(super) fn signer(config: &Config, wanted: Option<&str>, roles: Roles) -> Result<Signer, DefaultsError> {
+    one_of(issuers(config, wanted)?, roles)
+}
+
+/// The key for a token of version 0.x: one that no issuer has, or an issuer's. The token does not name it.
+pub(super) fn old_signer(
+    config: &Config,
+    wanted: Option<&str>,
+    roles: Roles,
+) -> Result<Signer, DefaultsError> {
+    let old = config.auth.compatibility.clone().unwrap_or_default();
+    let nobody = IssuerConfig {
+        id: String::new(),
+        authorization_server: false,
+        publisher: old.publisher,
+        subscriber: old.subscriber,
+    };
+    if wanted.is_none() && key_of(&nobody, roles).is_ok() {
+        return one_of(vec![&nobody], roles);
+    }
+    one_of(issuers(config, wanted)?, roles)
+}
+
+fn one_of(candidates: Vec<&IssuerConfig>, roles: Roles) -> Result<Signer, DefaultsError> {
     let mut signers: Vec<Signer> = Vec::new();
     let mut problems = Vec::new();
-    for issuer in issuers(config, wanted)? {
+    for issuer in candidates {
         match key_of(issuer, roles) {
             Ok((key, algorithm)) => signers.push(Signer { issuer: issuer.id.clone(), key, algorithm }),
             Err(problem) => problems.push(problem),

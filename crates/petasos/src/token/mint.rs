@@ -1,4 +1,5 @@
-//! Mints access tokens of the form that A07 to A13 ask for. Knows nothing of the command line or the configuration.
+//! Mints access tokens of the form that A07 to A13 ask for, and those of version 0.x (L03). Knows nothing of the command line
+//! or the configuration.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,11 @@ impl Grant {
     /// On exactly this topic; `*` is all of them.
     pub fn exact(topic: impl Into<String>) -> Self {
         Self { match_type: MatchType::Exact, value: topic.into() }
+    }
+
+    /// On all topics that this selector of version 0.x matches: equal ones, or expansions of a URI Template.
+    pub fn selector(selector: impl Into<String>) -> Self {
+        Self { match_type: MatchType::Topic, value: selector.into() }
     }
 
     /// On all topics that this URL pattern matches.
@@ -101,7 +107,59 @@ pub enum MintError {
 /// What kept it from being minted; no error shows the key.
 pub fn mint(request: &MintRequest, key: &Secret, algorithm: Algorithm) -> Result<String, MintError> {
     let claims = claims(request, SystemTime::now())?;
-    sign(&claims, request.key_id.clone(), key, algorithm)
+    sign(&claims, "at+jwt", request.key_id.clone(), key, algorithm)
+}
+
+/// What a token of version 0.x is to say (L03). It names neither issuer nor audience: whoever has the key has made it.
+#[derive(Clone, Debug)]
+pub struct OldMintRequest {
+    /// `sub`, if any.
+    pub subject: Option<String>,
+    /// `kid`, if any.
+    pub key_id: Option<String>,
+    /// How long from now on it is valid.
+    pub lifetime: Duration,
+    /// What its bearer may publish on.
+    pub publish: Vec<Grant>,
+    /// Whose private updates its bearer may read.
+    pub subscribe: Vec<Grant>,
+    /// What the hub tells others about its bearer's subscriptions (L07).
+    pub payload: Option<Value>,
+}
+
+/// Mints a token of version 0.x.
+///
+/// `key` is the secret of an HMAC algorithm, or a private key in PEM.
+///
+/// # Errors
+/// As for [`mint`].
+pub fn mint_old(request: &OldMintRequest, key: &Secret, algorithm: Algorithm) -> Result<String, MintError> {
+    let base = Base::parse(FALLBACK_BASE).map_err(|_| MintError::Time)?;
+    let grants = |grants: &[Grant]| {
+        let told = grants.iter().map(|Grant { match_type, value }| {
+            Matcher::new(*match_type, value, &base)
+                .map_err(|error| MintError::Grant { value: value.clone(), error })?;
+            Ok(match match_type {
+                MatchType::Topic => json!(value),
+                MatchType::Exact | MatchType::UrlPattern => {
+                    json!({ "match": value, "match_type": match_type.as_str() })
+                }
+            })
+        });
+        told.collect::<Result<Vec<Value>, MintError>>()
+    };
+    let mut claim = json!({ "publish": grants(&request.publish)?, "subscribe": grants(&request.subscribe)? });
+    if let Some(payload) = &request.payload {
+        claim["payload"] = payload.clone();
+    }
+    let mut claims = Map::from_iter([("mercure".to_owned(), claim)]);
+    let (issued_at, expires_at) = times(SystemTime::now(), request.lifetime)?;
+    claims.insert("iat".to_owned(), json!(issued_at));
+    claims.insert("exp".to_owned(), json!(expires_at));
+    if let Some(subject) = &request.subject {
+        claims.insert("sub".to_owned(), json!(subject));
+    }
+    sign(&claims, "JWT", request.key_id.clone(), key, algorithm)
 }
 
 /// A token for `serve --dev`: publishes and subscribes everything.
@@ -128,7 +186,7 @@ pub fn algorithm_for(key: &Secret) -> Algorithm {
         return Algorithm::HS256;
     }
     let kinds = [Algorithm::EdDSA, Algorithm::ES256, Algorithm::ES384, Algorithm::RS256];
-    let fits = |algorithm: &Algorithm| sign(&Map::new(), None, key, *algorithm).is_ok();
+    let fits = |algorithm: &Algorithm| sign(&Map::new(), "at+jwt", None, key, *algorithm).is_ok();
     // A key that fits none gets the error of the last one.
     kinds.into_iter().find(fits).unwrap_or(Algorithm::RS256)
 }
@@ -143,9 +201,7 @@ fn contains(key: &Secret, text: &[u8]) -> bool {
 }
 
 fn claims(request: &MintRequest, now: SystemTime) -> Result<Map<String, Value>, MintError> {
-    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| MintError::Time)?;
-    let issued_at = since_1970.as_secs();
-    let expires_at = issued_at.checked_add(request.lifetime.as_secs()).ok_or(MintError::Time)?;
+    let (issued_at, expires_at) = times(now, request.lifetime)?;
     let base = request.audience.iter().find_map(|audience| Base::parse(audience).ok());
     let base = match base {
         Some(base) => base,
@@ -166,6 +222,12 @@ fn claims(request: &MintRequest, now: SystemTime) -> Result<Map<String, Value>, 
     claims.insert("jti".into(), json!(uuid::Uuid::new_v4().to_string()));
     claims.insert("authorization_details".into(), details(request, &base)?);
     Ok(claims)
+}
+
+/// Seconds since 1970: `iat` and `exp`.
+fn times(now: SystemTime, lifetime: Duration) -> Result<(u64, u64), MintError> {
+    let issued_at = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| MintError::Time)?.as_secs();
+    Ok((issued_at, issued_at.checked_add(lifetime.as_secs()).ok_or(MintError::Time)?))
 }
 
 fn details(request: &MintRequest, base: &Base) -> Result<Value, MintError> {
@@ -200,7 +262,9 @@ fn detail(
             .map_err(|error| MintError::Grant { value: value.clone(), error })?;
         topics.push(match match_type {
             MatchType::Exact => json!({ "match": value }),
-            MatchType::UrlPattern => json!({ "match": value, "match_type": match_type.as_str() }),
+            MatchType::UrlPattern | MatchType::Topic => {
+                json!({ "match": value, "match_type": match_type.as_str() })
+            }
         });
     }
     let mut detail = json!({ "type": DETAIL_TYPE, "actions": actions, "topics": topics });
@@ -212,6 +276,7 @@ fn detail(
 
 fn sign(
     claims: &Map<String, Value>,
+    typ: &str,
     key_id: Option<String>,
     key: &Secret,
     algorithm: Algorithm,
@@ -229,7 +294,7 @@ fn sign(
         private_key(key, algorithm).map_err(failed)?
     };
     let mut header = Header::new(jwa(algorithm));
-    header.typ = Some("at+jwt".to_owned());
+    header.typ = Some(typ.to_owned());
     header.kid = key_id;
     jsonwebtoken::encode(&header, claims, &signing_key)
         .map_err(|_| failed("it is of another kind, or damaged".to_owned()))

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     config_args,
     defaults::{self, DefaultsError, Roles},
-    mint::{self, Grant, MintError, MintRequest},
+    mint::{self, Grant, MintError, MintRequest, OldMintRequest},
 };
 use crate::client::duration;
 
@@ -37,6 +37,11 @@ pub struct MintArgs {
     #[arg(long, value_name = "PATTERN", num_args = 1..)]
     pub subscribe_pattern: Vec<String>,
 
+    /// Mint a token of version 0.x of the protocol (claim mercure), for clients of a hub in the compatibility mode. What
+    /// --publish and --subscribe name are then topic selectors, which may be URI Templates
+    #[arg(long)]
+    pub legacy: bool,
+
     /// A JSON object that the hub shows with the subscriptions of the token's bearer
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub payload: Option<Value>,
@@ -46,7 +51,7 @@ pub struct MintArgs {
     pub issuer: Option<String>,
 
     /// The hub it is for (aud): its URL, unless a resource identifier is configured. May be given several times
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "legacy")]
     pub audience: Vec<String>,
 
     /// Whom it is for (sub)
@@ -138,7 +143,8 @@ pub(super) struct Minted {
 /// Mints what the flags ask for.
 pub(super) fn mint(args: &MintArgs) -> Result<Minted, MintCommandError> {
     let grants = |topics: &[String], patterns: &[String]| -> Vec<Grant> {
-        topics.iter().map(Grant::exact).chain(patterns.iter().map(Grant::pattern)).collect()
+        let grant = if args.legacy { Grant::selector } else { Grant::exact };
+        topics.iter().map(grant).chain(patterns.iter().map(Grant::pattern)).collect()
     };
     let publish = grants(&args.publish, &args.publish_pattern);
     let subscribe = grants(&args.subscribe, &args.subscribe_pattern);
@@ -148,6 +154,9 @@ pub(super) fn mint(args: &MintArgs) -> Result<Minted, MintCommandError> {
     let roles = Roles { publisher: !publish.is_empty(), subscriber: !subscribe.is_empty() };
     let mut warnings = Vec::new();
     let key = given_key(args)?;
+    if args.legacy {
+        return mint_old(args, key, roles, publish, subscribe);
+    }
     let config = match missing(args, key.is_some()) {
         None => None,
         Some(missing) => Some(defaults::read(&config_args(args.config.clone(), args.dev), missing)?),
@@ -183,19 +192,8 @@ pub(super) fn mint(args: &MintArgs) -> Result<Minted, MintCommandError> {
         }
         _ => args.audience.clone(),
     };
-    // The flag has a default; only code can leave it out.
-    let lifetime = args.expires_in.unwrap_or(Duration::from_secs(3600));
-    if lifetime > LONG_LIFETIME {
-        let days = lifetime.as_secs() / 86_400;
-        warnings.push(format!("the token is valid for {days} days and cannot be revoked before"));
-    }
-    if algorithm.is_symmetric() && key.expose().len() < hash_bytes(algorithm) {
-        warnings.push(format!(
-            "the secret is shorter than the {} bytes that {} should have",
-            hash_bytes(algorithm),
-            algorithm.as_str()
-        ));
-    }
+    let lifetime = lifetime_of(args);
+    warnings.extend(unwise(lifetime, &key, algorithm));
     let request = MintRequest {
         issuer,
         audience,
@@ -207,6 +205,71 @@ pub(super) fn mint(args: &MintArgs) -> Result<Minted, MintCommandError> {
         payload: args.payload.clone(),
     };
     Ok(Minted { token: mint::mint(&request, &key, algorithm)?, warnings })
+}
+
+/// Mints a token of version 0.x. Neither issuer nor audience stand in it; an issuer that is given chooses the key.
+fn mint_old(
+    args: &MintArgs,
+    key: Option<Secret>,
+    roles: Roles,
+    publish: Vec<Grant>,
+    subscribe: Vec<Grant>,
+) -> Result<Minted, MintCommandError> {
+    let mut warnings = Vec::new();
+    let (key, algorithm) = match key {
+        Some(key) => {
+            let algorithm = mint::algorithm_for(&key);
+            (key, algorithm)
+        }
+        None => {
+            let config = defaults::read(&config_args(args.config.clone(), args.dev), "the key (--key-file)")?;
+            if config.auth.compatibility.is_none() {
+                warnings.push(
+                    "the hub of this configuration does not read tokens of version 0.x: protocol_version_compatibility is off"
+                        .to_owned(),
+                );
+            }
+            let signer = defaults::old_signer(&config, args.issuer.as_deref(), roles)?;
+            (signer.key, signer.algorithm)
+        }
+    };
+    if !args.publish_pattern.is_empty() || !args.subscribe_pattern.is_empty() {
+        warnings
+            .push("hubs of version 0.x do not know URL patterns: other hubs may refuse the token".to_owned());
+    }
+    let (algorithm, lifetime) = (args.alg.unwrap_or(algorithm), lifetime_of(args));
+    warnings.extend(unwise(lifetime, &key, algorithm));
+    let request = OldMintRequest {
+        subject: args.subject.clone(),
+        key_id: args.kid.clone(),
+        lifetime,
+        publish,
+        subscribe,
+        payload: args.payload.clone(),
+    };
+    Ok(Minted { token: mint::mint_old(&request, &key, algorithm)?, warnings })
+}
+
+/// The flag has a default; only code can leave it out.
+fn lifetime_of(args: &MintArgs) -> Duration {
+    args.expires_in.unwrap_or(Duration::from_secs(3600))
+}
+
+/// What can be done, and is better not.
+fn unwise(lifetime: Duration, key: &Secret, algorithm: Algorithm) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if lifetime > LONG_LIFETIME {
+        let days = lifetime.as_secs() / 86_400;
+        warnings.push(format!("the token is valid for {days} days and cannot be revoked before"));
+    }
+    if algorithm.is_symmetric() && key.expose().len() < hash_bytes(algorithm) {
+        warnings.push(format!(
+            "the secret is shorter than the {} bytes that {} should have",
+            hash_bytes(algorithm),
+            algorithm.as_str()
+        ));
+    }
+    warnings
 }
 
 fn unclear(text: &str) -> MintCommandError {

@@ -9,7 +9,7 @@ mod report;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 pub use check::{CheckArgs, RoleArg};
-pub use mint::{MintError, MintRequest, demo_token};
+pub use mint::{MintError, MintRequest, OldMintRequest, demo_token};
 pub use mint_command::MintArgs;
 
 use crate::{
@@ -26,6 +26,7 @@ Examples:
   petasos token --publish '*' --issuer https://issuer.example --key-file private.pem \\
       --audience https://hub.example.com/.well-known/mercure
   export PETASOS_TOKEN=$(petasos token --dev --publish '*' --subscribe '*')
+  petasos token --legacy --publish 'https://example.com/books/{id}' --subscribe '*'
   petasos token check --topic https://example.com/books/1 < token
 
 Issuer, key and audience come from the configuration of the hub (file and environment) unless they are given. Only the \
@@ -42,7 +43,8 @@ Examples:
   petasos token check --role publisher --topic https://example.com/books/1 < token
   petasos token check --audience https://hub.example.com/.well-known/mercure < token
 
-Every rule is checked with the keys of this configuration, also after one has failed. The names of the rules are those \
+Every rule is checked with the keys of this configuration, also after one has failed. Tokens of version 0.x are \
+understood as well, and of either version it is said what the other one would need. The names of the rules are those \
 of docs/protocol.md. The token itself is never printed, but what it says is.
 
 Exit codes: 0 accepted (and every --topic granted), 1 refused, 2 wrong usage or configuration.";

@@ -2,10 +2,10 @@
 
 use std::{fmt::Write, time::SystemTime};
 
-use petasos_hub::auth::{Explanation, Outcome, Role};
+use petasos_hub::auth::{Explanation, Generation, Outcome, Role};
 use serde_json::Value;
 
-/// Header and claims, as far as they can be read.
+/// Header and claims, as far as they can be read, and the version of the protocol that they belong to.
 pub(super) fn contents(explanation: &Explanation) -> String {
     let mut text = String::new();
     for (name, json) in [("Header", &explanation.header), ("Claims", &explanation.claims)] {
@@ -14,6 +14,18 @@ pub(super) fn contents(explanation: &Explanation) -> String {
     }
     if let Some(times) = explanation.claims.as_deref().and_then(times) {
         let _ = writeln!(text, "Times: {times}");
+    }
+    if explanation.claims.is_some() {
+        let generation = explanation.generation;
+        let other = match generation {
+            Generation::Old => Generation::New,
+            Generation::New => Generation::Old,
+        };
+        let needs = match explanation.other_needs.as_slice() {
+            [] => "lacks nothing".to_owned(),
+            needs => format!("lacks {}", needs.join("; ")),
+        };
+        let _ = writeln!(text, "Version: {generation}; for version {other} it {needs}");
     }
     text
 }

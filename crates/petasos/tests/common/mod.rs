@@ -35,12 +35,21 @@ pub(crate) enum Engine {
     Local,
     /// The embedded store.
     Sqlite,
+    /// In memory, with the 0.x generation served as well (section L).
+    LocalCompatible,
+    /// The embedded store, likewise.
+    SqliteCompatible,
 }
 
 impl Engine {
     /// Whether its log keeps events (R07).
     pub(crate) fn has_history(self) -> bool {
-        self != Self::Local
+        matches!(self, Self::Sqlite | Self::SqliteCompatible)
+    }
+
+    /// Whether the hubs on it serve the 0.x generation.
+    pub(crate) fn is_compatible(self) -> bool {
+        matches!(self, Self::LocalCompatible | Self::SqliteCompatible)
     }
 
     /// A hub with the defaults and the keys of the testkit.
@@ -59,21 +68,25 @@ impl Engine {
     pub(crate) async fn hub_in(self, directory: &Path, adjust: impl FnOnce(&mut Config)) -> TestHub {
         let mut config = self.config(directory);
         adjust(&mut config);
+        if self.is_compatible() {
+            config.auth.compatibility.get_or_insert_default();
+        }
         start(config, self.has_history()).await
     }
 
     /// The number of event loops differs, because nothing that a client sees may depend on it.
     fn event_loops(self) -> usize {
         match self {
+            Self::SqliteCompatible => 1,
+            Self::Sqlite | Self::LocalCompatible => 2,
             Self::Local => 4,
-            Self::Sqlite => 2,
         }
     }
 
     fn config(self, directory: &Path) -> Config {
         let transport = match self {
-            Self::Local => TransportConfig::Local,
-            Self::Sqlite => TransportConfig::Sqlite(SqliteConfig {
+            Self::Local | Self::LocalCompatible => TransportConfig::Local,
+            Self::Sqlite | Self::SqliteCompatible => TransportConfig::Sqlite(SqliteConfig {
                 path: directory.join("petasos.db"),
                 sync: petasos_hub::transport::sqlite::Sync::Full,
                 retention: Retention::default(),

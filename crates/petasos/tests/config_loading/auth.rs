@@ -6,13 +6,13 @@ use petasos_hub::auth::{Algorithm, IssuerConfig, JwksLocation, KeySource};
 
 use crate::support::{Given, ISSUER, SECRET, directives, keys, nothing};
 
-const PEM: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n";
+pub(crate) const PEM: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n";
 
-fn secret(key: &str, algorithm: Algorithm) -> Expected {
+pub(crate) fn secret(key: &str, algorithm: Algorithm) -> Expected {
     Expected::Static(key.as_bytes().to_vec(), algorithm)
 }
 
-fn url(location: &str, algorithms: &[Algorithm]) -> Expected {
+pub(crate) fn url(location: &str, algorithms: &[Algorithm]) -> Expected {
     let location = JwksLocation::Url(url::Url::parse(location).expect("a URL"));
     Expected::Jwks(format!("{location:?}"), algorithms.to_vec())
 }
@@ -23,13 +23,13 @@ fn path(location: &str) -> Expected {
 
 /// Keys that can be compared.
 #[derive(Debug, PartialEq)]
-enum Expected {
+pub(crate) enum Expected {
     None,
     Static(Vec<u8>, Algorithm),
     Jwks(String, Vec<Algorithm>),
 }
 
-fn seen(keys: &Option<KeySource>) -> Expected {
+pub(crate) fn seen(keys: &Option<KeySource>) -> Expected {
     match keys {
         None => Expected::None,
         Some(KeySource::Static { key, algorithm }) => Expected::Static(key.expose().to_vec(), *algorithm),
@@ -113,15 +113,6 @@ fn a_key_and_a_set_exclude_one_another_within_a_layer_only() {
     insta::assert_snapshot!(errors, @"PETASOS_PUBLISHER_JWT_KEY: PETASOS_PUBLISHER_JWKS is given as well: a key or a JWK set, not both");
     let given = keys().variable("PETASOS_PUBLISHER_JWKS", "/run/jwks");
     assert_issuers(&given, &[(ISSUER, path("/run/jwks"), secret(SECRET, Algorithm::HS256))]);
-}
-
-#[test]
-fn keys_without_an_issuer_are_a_0x_configuration() {
-    let errors = nothing()
-        .variable("MERCURE_PUBLISHER_JWT_KEY", SECRET)
-        .variable("MERCURE_SUBSCRIBER_JWT_KEY", SECRET)
-        .errors();
-    insta::assert_snapshot!(errors, @"MERCURE_PUBLISHER_JWT_KEY: keys without an issuer are a 0.x configuration, whose compatibility mode does not exist yet: set MERCURE_TRUSTED_ISSUERS to the iss of your tokens");
 }
 
 #[test]
@@ -293,7 +284,9 @@ fn a_key_set_whose_file_is_not_there_is_warned_of() {
 fn no_error_repeats_a_secret() {
     let hidden = "hunter2-hunter2-hunter2-hunter2-hunter2";
     let cases = [
-        nothing().variable("PETASOS_PUBLISHER_JWT_KEY", hidden),
+        nothing()
+            .variable("PETASOS_PUBLISHER_JWT_KEY", hidden)
+            .variable("PETASOS_PROTOCOL_VERSION_COMPATIBILITY", "off"),
         nothing().variable("PETASOS_ISSUERS", &format!("[{{\"id\": \"{hidden}")),
         nothing().variable("PETASOS_ISSUERS", &format!("\"{hidden}\"")),
         nothing().variable("PETASOS_ISSUERS", &format!("[{{\"id\": \"a\", \"publisher\": \"{hidden}\"}}]")),

@@ -61,24 +61,6 @@ fn pages_that_do_not_exist_yet_are_warned_of_and_relax_nothing() {
 }
 
 #[test]
-fn directives_of_the_0x_mode_are_refused_with_the_way_out() {
-    for text in [
-        "protocol_version_compatibility 8",
-        "publisher_jwt !ChangeMe! HS256",
-        "subscriber_jwt !ChangeMe! HS256",
-        "publisher_jwks_url https://a.example/jwks",
-        "subscriber_jwks_url https://a.example/jwks",
-    ] {
-        let errors = directives(text).errors();
-        assert!(
-            errors.contains("set MERCURE_TRUSTED_ISSUERS") && errors.contains("does not exist yet"),
-            "{text}: {errors}"
-        );
-        assert_eq!(errors.lines().count(), 1);
-    }
-}
-
-#[test]
 fn the_last_of_two_lines_wins_and_is_told() {
     let given = directives("heartbeat 1s\nheartbeat 2s");
     assert_eq!(given.config().hub.heartbeat, Duration::from_secs(2));

@@ -6,7 +6,7 @@ use crate::support::nothing;
 fn all_errors_are_told_at_once_each_with_its_source() {
     let given = nothing()
         .toml("listen = ':99999'\n\n[hub]\nheartbeet = '40s'\nlease = '0s'\n[limits]\ntarget = '1MiB'\nmatchers = 0")
-        .variable("MERCURE_EXTRA_DIRECTIVES", "write_timeout forever\nprotocol_version_compatibility 8")
+        .variable("MERCURE_EXTRA_DIRECTIVES", "write_timeout forever\nprotocol_version_compatibility 9")
         .variable("MERCURE_TRANSPORT_URL", "redis://:hunter2@redis")
         .variable("MERCURE_PUBLISHER_JWT_KEY", "x")
         .variable("PETASOS_LOG_FORMAT", "xml")
@@ -19,11 +19,10 @@ fn all_errors_are_told_at_once_each_with_its_source() {
         .flag("hub.subscriptions", "maybe");
     insta::assert_snapshot!(given.errors(), @r#"
     petasos.toml:4: hub.heartbeet is not known; did you mean hub.heartbeat?
-    MERCURE_EXTRA_DIRECTIVES, line 2: protocol_version_compatibility: the compatibility mode for the 0.x protocol does not exist yet; without it, clients speak the 1.0 protocol and keys have an issuer: set MERCURE_TRUSTED_ISSUERS
     PETASOS_HEARTBEET is not known; did you mean PETASOS_HEARTBEAT?
     MERCURE_TRANSPORT_URL: the engine redis is not part of this build: there are local, sqlite or bolt
     petasos.toml:1: "99999" is no port: 0 to 65535
-    MERCURE_PUBLISHER_JWT_KEY: keys without an issuer are a 0.x configuration, whose compatibility mode does not exist yet: set MERCURE_TRUSTED_ISSUERS to the iss of your tokens
+    MERCURE_EXTRA_DIRECTIVES, line 2: protocol_version_compatibility: "9" is not possible here: write off, 7 or 8
     MERCURE_EXTRA_DIRECTIVES, line 1: write_timeout: "forever" is no duration: write it like 500ms, 40s, 1m30s, 2d or 0s
     --subscriptions: "maybe" is neither true nor false
     --backlog: hub.backlog cannot be 0

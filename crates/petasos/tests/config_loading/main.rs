@@ -7,6 +7,7 @@ mod environment;
 mod errors;
 mod file;
 mod layers;
+mod legacy;
 mod listen;
 mod print;
 mod support;

@@ -34,6 +34,15 @@ fn every_value_has_its_source_and_secrets_are_redacted() {
     auth.subscriber_jwt_alg = "HS256"                      # default
     auth.subscriber_jwks = ""                              # default
     auth.subscriber_jwks_algs = ""                         # default
+    protocol_version_compatibility = "off"                 # default
+    legacy.publisher_jwt_key = ""                          # default
+    legacy.publisher_jwt_alg = "HS256"                     # default
+    legacy.publisher_jwks = ""                             # default
+    legacy.publisher_jwks_algs = ""                        # default
+    legacy.subscriber_jwt_key = ""                         # default
+    legacy.subscriber_jwt_alg = "HS256"                    # default
+    legacy.subscriber_jwks = ""                            # default
+    legacy.subscriber_jwks_algs = ""                       # default
     auth.cookie_name = "__Secure-mercure_access_token"     # default
     auth.publish_origins = ""                              # default
     cors.origins = "https://a.example, https://b.example"  # MERCURE_EXTRA_DIRECTIVES, line 2: cors_origins

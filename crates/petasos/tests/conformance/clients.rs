@@ -1,5 +1,5 @@
 //! Section C: what real clients need and no other section says. C02 and C04 are checked by every stream of the suite
-//! and in `streams`, C06 in `limits` and `credentials`, C08 in `tokens`; C07 belongs to the 0.x generation.
+//! and in `streams`, C06 in `limits` and `credentials`, C08 in `tokens`, C07 in `old_presence` and `generations`.
 
 use std::time::Duration;
 

@@ -265,3 +265,72 @@ macro_rules! every_case {
         }
     };
 }
+
+/// The same for clients of the 0.x generation on a hub that does not serve it (L02).
+macro_rules! every_case_without_the_mode {
+    ($then:ident $arguments:tt) => {
+        $then! {
+            $arguments
+            old_refused: [
+                l02_a_topic_parameter_is_refused_with_the_way_out,
+                l03_an_old_token_is_refused_with_a_code_of_its_own,
+                l04_an_old_cookie_is_no_token_and_the_answer_says_so,
+                l05_a_token_in_the_url_is_no_token_and_the_answer_says_so,
+                l06_old_cursors_are_ignored,
+                l08_requests_of_old_clients_are_counted_by_kind,
+            ];
+        }
+    };
+}
+
+/// The same for clients of the 0.x generation on a hub that serves it (section L).
+macro_rules! every_case_with_the_mode {
+    ($then:ident $arguments:tt) => {
+        $then! {
+            $arguments
+            old_topics: [
+                l01_a_malformed_template_matches_by_equality_only,
+                l01_a_topic_matches_by_equality,
+                l01_a_topic_matches_by_template_on_all_levels,
+                l01_a_topic_of_a_star_matches_everything,
+                l01_selectors_are_checked_and_limited_as_matchers_are,
+                l01_selectors_stand_beside_matchers_and_an_update_comes_once,
+                l01_the_history_is_selected_as_the_present_is,
+                l01_topics_may_stand_in_the_body_of_a_query,
+            ];
+            old_tokens: [
+                l03_a_claim_grants_publishing_on_its_selectors,
+                l03_a_claim_grants_reading_on_its_selectors,
+                l03_a_stream_ends_with_its_token_if_that_ends,
+                l03_a_token_of_the_1_0_generation_stands_under_its_own_rules,
+                l03_signature_times_and_role_are_checked,
+                l03_without_subscribe_a_token_reads_public_updates,
+                l04_the_old_cookie_is_read_where_the_new_one_is_absent,
+                l04_the_old_cookie_publishes_from_listed_origins_only,
+                l05_a_token_may_stand_in_the_url_if_it_is_an_old_one,
+                l05_a_token_in_the_url_is_not_repeated_by_any_answer,
+                l08_a_key_without_an_issuer_verifies_old_tokens_only,
+            ];
+            old_cursors: [
+                c05_l06_clients_without_fields_resume_by_either_parameter,
+                l06_a_cursor_of_the_present_goes_before_one_of_the_past,
+                l06_the_answer_carries_both_fields_and_cors_exposes_them,
+                l06_the_head_of_a_stream_says_the_same,
+            ];
+            old_presence: [
+                c07_every_old_subscription_has_a_payload,
+                l07_a_path_of_a_topic_lists_its_subscriptions,
+                l07_a_subscription_by_topic_is_announced_as_before,
+                l07_each_kind_of_event_is_watched_in_its_own_way,
+                l07_the_list_is_told_in_the_form_of_the_token,
+                l07_the_path_must_be_granted,
+            ];
+            generations: [
+                c07_selectors_of_the_admin_reach_what_is_below,
+                l08_both_generations_see_everything_they_may_once,
+                l08_requests_are_counted_by_generation,
+                l08_the_metadata_is_that_of_the_1_0_generation,
+            ];
+        }
+    };
+}

@@ -1,6 +1,9 @@
 //! The protocol, rule by rule, over a real socket and on every engine. A case is named by its rule in
 //! `docs/protocol.md`; `every_case!` below is the list of all of them, and one that is not in it is a compile error
 //! (dead code).
+//!
+//! Every case runs a second time where the 0.x generation is served as well: the mode takes nothing back. Beside them there
+//! are cases for clients of that generation, one list for hubs that serve it and one for hubs that do not.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,12 +20,18 @@ mod credentials;
 mod details;
 mod discovery;
 mod forbidden;
+mod generations;
 mod grants;
 mod history;
 mod issuers;
 mod limits;
 mod listing;
 mod matching;
+mod old_cursors;
+mod old_presence;
+mod old_refused;
+mod old_tokens;
+mod old_topics;
 mod parameters;
 mod presence;
 mod publishing;
@@ -38,8 +47,9 @@ use std::time::Duration;
 const CASE_LIMIT: Duration = Duration::from_secs(60);
 
 macro_rules! conformance_suite {
-    ($module:ident, $engine:expr) => {
+    ($module:ident, $engine:expr, $old_module:ident: $old_cases:ident) => {
         every_case! { tests_of ($module, $engine) }
+        $old_cases! { tests_of ($old_module, $engine) }
     };
 }
 
@@ -63,14 +73,20 @@ macro_rules! names_of {
     };
 }
 
-/// The names of all cases.
+/// The names of all cases that every hub must pass.
 const CASES: &[&str] = every_case! { names_of () };
+
+/// Those of old clients on a hub that does not serve them, and on one that does.
+const CASES_WITHOUT_THE_MODE: &[&str] = every_case_without_the_mode! { names_of () };
+const CASES_WITH_THE_MODE: &[&str] = every_case_with_the_mode! { names_of () };
 
 /// How many there must be: a suite that shrinks unnoticed proves nothing.
 const EXPECTED_CASES: usize = 217;
+const EXPECTED_CASES_WITHOUT_THE_MODE: usize = 6;
+const EXPECTED_CASES_WITH_THE_MODE: usize = 33;
 
-/// The rules that this suite answers for: all of them but C07, which belongs to the 0.x generation.
-const RULES: [(char, std::ops::RangeInclusive<u32>); 8] = [
+/// The rules that this suite answers for: all of them.
+const RULES: [(char, std::ops::RangeInclusive<u32>); 9] = [
     ('s', 1..=14),
     ('m', 1..=6),
     ('p', 1..=13),
@@ -79,26 +95,40 @@ const RULES: [(char, std::ops::RangeInclusive<u32>); 8] = [
     ('e', 1..=8),
     ('d', 1..=2),
     ('c', 1..=9),
+    ('l', 1..=8),
 ];
 
 #[test]
 fn every_case_is_counted() {
     println!("{} conformance cases per transport", CASES.len());
     assert_eq!(CASES.len(), EXPECTED_CASES);
+    assert_eq!(CASES_WITHOUT_THE_MODE.len(), EXPECTED_CASES_WITHOUT_THE_MODE);
+    assert_eq!(CASES_WITH_THE_MODE.len(), EXPECTED_CASES_WITH_THE_MODE);
 }
 
 #[test]
 fn every_rule_has_a_case() {
     // Rules of section C that others say as well are covered under the other's name; see `clients`.
-    const COVERED_ELSEWHERE: [&str; 4] = ["c02", "c04", "c06", "c07"];
+    const COVERED_ELSEWHERE: [&str; 3] = ["c02", "c04", "c06"];
     for (section, numbers) in RULES {
         for number in numbers {
             let rule = format!("{section}{number:02}");
-            let cases = CASES.iter().filter(|name| name.starts_with(&format!("{rule}_"))).count();
+            let all = [CASES, CASES_WITHOUT_THE_MODE, CASES_WITH_THE_MODE].concat();
+            let cases = all.iter().filter(|name| name.contains(&format!("{rule}_"))).count();
             assert!(cases > 0 || COVERED_ELSEWHERE.contains(&rule.as_str()), "{rule} has no case");
         }
     }
 }
 
-conformance_suite!(local, crate::common::Engine::Local);
-conformance_suite!(sqlite, crate::common::Engine::Sqlite);
+conformance_suite!(local, crate::common::Engine::Local, local_old: every_case_without_the_mode);
+conformance_suite!(sqlite, crate::common::Engine::Sqlite, sqlite_old: every_case_without_the_mode);
+conformance_suite!(
+    local_compatible,
+    crate::common::Engine::LocalCompatible,
+    local_compatible_old: every_case_with_the_mode
+);
+conformance_suite!(
+    sqlite_compatible,
+    crate::common::Engine::SqliteCompatible,
+    sqlite_compatible_old: every_case_with_the_mode
+);

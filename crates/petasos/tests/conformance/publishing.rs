@@ -213,7 +213,7 @@ pub(crate) async fn p11_retry_is_ascii_digits(engine: Engine) {
 }
 
 pub(crate) async fn p13_updates_without_a_token_are_taken_only_when_told_so(engine: Engine) {
-    let closed_network = AuthConfig { issuers: Vec::new(), anonymous: true, anonymous_publish: true };
+    let closed_network = AuthConfig { anonymous: true, anonymous_publish: true, ..AuthConfig::default() };
     let hub = engine.hub_with(|config| config.auth = closed_network).await;
     let mut stream = hub.subscribe(matching_raw("match=a")).without_token().await;
     bare_post(&hub).send().await.expect(200);

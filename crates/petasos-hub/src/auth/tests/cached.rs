@@ -58,10 +58,13 @@ async fn replaced_keys_hold_at_once_and_old_tokens_do_not() {
     let old = token().signed();
     accepted(&hub, &old).await;
     let other = Signer::secret(Algorithm::HS256, OTHER_SECRET);
-    hub.replace_issuers(&config(other.source()).issuers).unwrap();
+    hub.replace_keys(&config(other.source())).unwrap();
     refused(&hub, &old, Reason::BadSignature).await;
     accepted(&hub, &token().signed_by(&other)).await;
     // A configuration that is wrong changes nothing.
-    assert!(hub.replace_issuers(&[issuer("x", None, None)]).is_err());
+    assert!(
+        hub.replace_keys(&AuthConfig { issuers: vec![issuer("x", None, None)], ..AuthConfig::default() })
+            .is_err()
+    );
     accepted(&hub, &token().signed_by(&other)).await;
 }

@@ -502,7 +502,7 @@ mod over_http {
         let server = Server::start(Reply::Json(set(&[("one", &rsa())]), "")).await;
         let hub = hub_on(&server, still());
         assert_eq!(ask(&hub, &signed("one", &rsa())).await, Ok(()));
-        hub.replace_issuers(&hub.config().issuers.clone()).unwrap();
+        hub.replace_keys(&hub.config().clone()).unwrap();
         assert_eq!(ask(&hub, &signed("one", &rsa())).await, Ok(()));
         assert_eq!(server.requests(), 1);
     }

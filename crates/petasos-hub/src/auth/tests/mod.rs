@@ -5,8 +5,10 @@ mod cached;
 mod claims;
 mod configuration;
 mod details;
+mod downgrade;
 mod hostile;
 mod key_sets;
+mod legacy;
 mod mutation;
 #[cfg(feature = "jwks-http")]
 mod server;

@@ -61,7 +61,12 @@ pub(super) fn secured() -> Setup {
     let issuer =
         IssuerConfig { id: ISSUER.into(), authorization_server: true, publisher: key(), subscriber: key() };
     Setup {
-        auth: AuthConfig { issuers: vec![issuer], anonymous: false, anonymous_publish: false },
+        auth: AuthConfig {
+            issuers: vec![issuer],
+            anonymous: false,
+            anonymous_publish: false,
+            ..AuthConfig::default()
+        },
         http: HttpConfig {
             cors_origins: Origins::parse([LISTED]).expect("an origin"),
             publish_origins: Origins::parse([LISTED]).expect("an origin"),
@@ -98,7 +103,12 @@ pub(super) fn token_with(details: Value) -> String {
         "exp": jsonwebtoken::get_current_timestamp() + 3_600,
         "authorization_details": details,
     });
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET)).expect("a token")
+    signed(&header, &claims)
+}
+
+/// A token of these very parts.
+pub(super) fn signed(header: &Header, claims: &Value) -> String {
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(SECRET)).expect("a token")
 }
 
 /// A request to the hub, whose URL is [`HUB_URL`].

@@ -121,3 +121,86 @@ async fn neither_tokens_nor_queries_nor_matchers_nor_data_are_logged() {
         assert!(!line.contains("topsecret") && !line.contains("eyJ"), "{line}");
     }
 }
+
+/// A token of the 0.x generation, as `secured` hubs verify it in the mode.
+fn old_token() -> String {
+    let claims = serde_json::json!({ "mercure": { "subscribe": ["*"], "publish": ["topsecret"] } });
+    super::common::signed(&jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256), &claims)
+}
+
+#[tokio::test]
+async fn l05_a_token_in_the_url_is_in_no_line_of_the_log() {
+    let mut setup = secured();
+    setup.auth.compatibility = Some(crate::auth::Compatibility::default());
+    for setup in [setup, secured()] {
+        let app = setup.start().await;
+        let (log, _guard) = Log::start();
+        let (good, bad) = (old_token(), format!("{}x", old_token()));
+        for token in [&good, &bad] {
+            for request in [
+                get(&format!("{HUB}?topic=topsecret&authorization={token}")),
+                get(&format!("{HUB}?topic=%00topsecret&authorization={token}&lastEventID=topsecret")),
+                get(&format!("{S}?authorization={token}")),
+                get(&format!("{S}/topsecret?authorization={token}")),
+                get(&format!("/elsewhere?authorization={token}")),
+                request("POST", &format!("{HUB}?authorization={token}"))
+                    .body(Body::empty())
+                    .expect("a request"),
+                request("BREW", &format!("{HUB}?authorization={token}"))
+                    .body(Body::empty())
+                    .expect("a request"),
+                request("GET", HUB)
+                    .header("cookie", format!("mercureAuthorization={token}"))
+                    .body(Body::empty())
+                    .expect("a request"),
+                post_with(token, "topic=topsecret"),
+            ] {
+                app.send(request).await;
+            }
+        }
+        let lines = log.lines();
+        assert!(lines.len() > 10, "{lines:#?}");
+        for line in lines {
+            assert!(!line.contains("topsecret") && !line.contains("eyJ"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn l08_each_kind_of_old_client_is_told_of_once() {
+    for compatible in [true, false] {
+        let mut setup = anonymous();
+        setup.auth.compatibility = compatible.then(crate::auth::Compatibility::default);
+        let app = setup.start().await;
+        let (log, _guard) = Log::start();
+        for _ in 0..5 {
+            let token = old_token();
+            app.send(get(&format!("{HUB}?topic=a&lastEventID=x"))).await;
+            app.send(get(&format!("{HUB}?match=a&authorization={token}"))).await;
+            let by_cookie = request("GET", &format!("{HUB}?match=a"));
+            app.send(
+                by_cookie
+                    .header("cookie", format!("mercureAuthorization={token}"))
+                    .body(Body::empty())
+                    .expect("a request"),
+            )
+            .await;
+            app.send(post_with(&token, "topic=a")).await;
+            app.send(get(&format!("{HUB}?match=a"))).await;
+        }
+        let lines = log.lines();
+        let told: Vec<_> = lines.iter().filter(|line| line.contains("version 0.x")).collect();
+        for kind in ["topic_parameter", "old_token", "old_cookie", "authorization_parameter", "old_cursor"] {
+            // Refusals have their own line for each request, with a reason.
+            let of_kind = told.iter().filter(|line| line.contains(&format!("kind=\"{kind}\""))).count();
+            // Behind the `topic` that is refused, a hub without the mode reads no further.
+            let expected = usize::from(compatible || kind != "old_cursor");
+            assert_eq!(of_kind, expected, "{kind}: {told:#?}");
+        }
+        let level = if compatible { "INFO" } else { "WARN" };
+        assert!(
+            told.iter().filter(|line| line.contains("kind=")).all(|line| line.contains(level)),
+            "{told:#?}"
+        );
+    }
+}

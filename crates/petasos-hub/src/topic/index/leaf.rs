@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    super::pattern::{Parts, Pattern, Segment, Skeleton},
+    super::pattern::{Parts, Segment, Skeleton},
     keys::shrink,
+    route::Route,
 };
 
 /// Literal parts are told apart by this much of them, in bytes.
@@ -24,12 +25,15 @@ pub(super) struct Probe<'t, F> {
     key: String,
 }
 
-impl<'t, F: FnMut(&Arc<Pattern>)> Probe<'t, F> {
+impl<'t, F> Probe<'t, F> {
     pub(super) fn new(parts: &'t Parts<'t>, candidate: F) -> Self {
         Self { parts, candidate, key: String::new() }
     }
 
-    pub(super) fn report(&mut self, pattern: &Arc<Pattern>) {
+    pub(super) fn report<R>(&mut self, pattern: &Arc<R>)
+    where
+        F: FnMut(&Arc<R>),
+    {
         (self.candidate)(pattern);
     }
 }
@@ -72,26 +76,24 @@ fn end(text: &str, length: u16) -> Option<&str> {
 
 /// The literal parts of a pattern as a shape and the key that belongs to it. They depend on nothing but the pattern, so
 /// that it is found again to be removed.
-fn place(pattern: &Pattern, skeleton: &Skeleton) -> (Shape, String) {
-    let components = pattern.components();
+fn place(pattern: &impl Route, skeleton: &Skeleton) -> (Shape, String) {
+    let literals = pattern.literals();
     // A literal last segment has been an edge of the tree already.
     let ends_wild = skeleton.rest.is_some() || !matches!(skeleton.segments.last(), Some(Segment::Literal(_)));
-    // So has a literal host.
-    let host_is_wild = components.hostname.literal().is_none();
     let mut key = String::new();
-    let mut take_beginning = |applies: bool, text: &str| {
-        let text = if applies { &text[..kept(text)] } else { "" };
+    let mut take_beginning = |text: &str| {
+        let text = &text[..kept(text)];
         key.push_str(text);
         // At most `MAX_LENGTH`.
         text.len() as u16
     };
-    let rest_of_path = take_beginning(true, skeleton.rest.as_deref().unwrap_or_default());
-    let end_of_path = take_beginning(ends_wild, tail(components.pathname.suffix()));
-    let search = take_beginning(true, components.search.prefix());
-    let hash = take_beginning(true, components.hash.prefix());
-    let host = take_beginning(host_is_wild, components.hostname.prefix());
-    let end_of_host = take_beginning(host_is_wild, tail(components.hostname.suffix()));
-    let port = take_beginning(true, components.port.prefix());
+    let rest_of_path = take_beginning(skeleton.rest.as_deref().unwrap_or_default());
+    let end_of_path = take_beginning(if ends_wild { tail(literals.end_of_path) } else { "" });
+    let search = take_beginning(literals.search);
+    let hash = take_beginning(literals.hash);
+    let host = take_beginning(literals.host);
+    let end_of_host = take_beginning(tail(literals.end_of_host));
+    let port = take_beginning(literals.port);
     (Shape { rest_of_path, end_of_path, search, hash, host, end_of_host, port }, key)
 }
 
@@ -107,32 +109,38 @@ fn tail(literal: &str) -> &str {
 }
 
 /// Patterns with the same way through the tree.
-#[derive(Debug, Default)]
-pub(super) struct Leaf {
+#[derive(Debug)]
+pub(super) struct Leaf<R> {
     /// Those without any literal part left: all of them are candidates.
-    plain: Vec<Arc<Pattern>>,
+    plain: Vec<Arc<R>>,
     /// The others, by their literal parts.
-    shapes: Vec<(Shape, Alike)>,
+    shapes: Vec<(Shape, Alike<R>)>,
 }
 
 /// Patterns of one shape by their literal parts.
-type Alike = HashMap<Box<str>, Vec<Arc<Pattern>>>;
+type Alike<R> = HashMap<Box<str>, Vec<Arc<R>>>;
 
-impl Leaf {
-    pub(super) fn insert(&mut self, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
-        let (shape, key) = place(pattern, skeleton);
+impl<R> Default for Leaf<R> {
+    fn default() -> Self {
+        Self { plain: Vec::new(), shapes: Vec::new() }
+    }
+}
+
+impl<R: Route> Leaf<R> {
+    pub(super) fn insert(&mut self, pattern: &Arc<R>, skeleton: &Skeleton) {
+        let (shape, key) = place(&**pattern, skeleton);
         if shape == Shape::default() {
             self.plain.push(pattern.clone());
             return;
         }
         let at = self.shapes.iter().position(|(known, _)| *known == shape).unwrap_or_else(|| {
-            self.shapes.push((shape, Alike::new()));
+            self.shapes.push((shape, HashMap::new()));
             self.shapes.len() - 1
         });
         self.shapes[at].1.entry(key.into()).or_default().push(pattern.clone());
     }
 
-    pub(super) fn remove(&mut self, pattern: &Pattern, skeleton: &Skeleton) {
+    pub(super) fn remove(&mut self, pattern: &R, skeleton: &Skeleton) {
         let (shape, key) = place(pattern, skeleton);
         if shape == Shape::default() {
             take(&mut self.plain, pattern);
@@ -160,7 +168,7 @@ impl Leaf {
     }
 
     /// Reports every pattern whose literal parts are where they must be. `rest` is what of the path is left.
-    pub(super) fn visit<F: FnMut(&Arc<Pattern>)>(&self, rest: &str, probe: &mut Probe<'_, F>) {
+    pub(super) fn visit<F: FnMut(&Arc<R>)>(&self, rest: &str, probe: &mut Probe<'_, F>) {
         self.plain.iter().for_each(&mut probe.candidate);
         for (shape, patterns) in &self.shapes {
             if shape.key_of(rest, probe.parts, &mut probe.key).is_some()
@@ -172,7 +180,7 @@ impl Leaf {
     }
 }
 
-fn take(patterns: &mut Vec<Arc<Pattern>>, pattern: &Pattern) {
+fn take<R: Eq>(patterns: &mut Vec<Arc<R>>, pattern: &R) {
     if let Some(at) = patterns.iter().position(|known| **known == *pattern) {
         patterns.swap_remove(at);
     }

@@ -4,10 +4,14 @@
 //! scheme and host by hash ([`patterns`]), the path by its segments ([`tree`]), and what is left (the beginning of the
 //! next segment, the end of the path, search, fragment, the ends of a host) by a hash of those parts together
 //! ([`leaf`]). Only then is a pattern itself asked. What is literal is a necessary condition, so that nothing is missed.
+//! Selectors of the 0.x generation ([`selectors`]) are found by hash where they are plain, and by the same tree where they
+//! are templates.
 
 mod keys;
 mod leaf;
 mod patterns;
+mod route;
+mod selectors;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -22,8 +26,9 @@ use std::{
 use self::{
     keys::{KeySet, add, shrink},
     patterns::Patterns,
+    selectors::Selectors,
 };
-use super::{Base, Matcher, ParsedTopic};
+use super::{Base, MatchType, Matcher, ParsedTopic};
 
 /// Which subscribers an update reaches: all matchers of all live subscribers, arranged so that the cost of a look-up
 /// follows the hits and not the matchers kept. Exact matchers by hash, URL patterns by the literal parts of scheme, host
@@ -39,6 +44,8 @@ pub struct MatcherIndex<K> {
     /// Exact and pattern wildcards are two matchers, of which a subscriber may give back one.
     exact_wildcards: BTreeSet<K>,
     pattern_wildcards: BTreeSet<K>,
+    /// Of the 0.x generation (L01).
+    selectors: Selectors<K>,
 }
 
 impl<K: Copy + Eq + Hash + Ord> MatcherIndex<K> {
@@ -49,12 +56,15 @@ impl<K: Copy + Eq + Hash + Ord> MatcherIndex<K> {
             patterns: HashMap::new(),
             exact_wildcards: BTreeSet::new(),
             pattern_wildcards: BTreeSet::new(),
+            selectors: Selectors::default(),
         }
     }
 
     /// Adds a matcher of subscriber `key`. Equal pairs count once.
     pub fn insert(&mut self, key: K, matcher: &Matcher) {
-        if let Some(pattern) = matcher.pattern() {
+        if matcher.match_type() == MatchType::Topic {
+            self.selectors.insert(key, matcher);
+        } else if let Some(pattern) = matcher.pattern() {
             self.patterns.entry(pattern.base().clone()).or_default().insert(key, pattern);
         } else if matcher.exact_topic().is_some() {
             add(&mut self.exact, matcher.shared_value().clone(), key);
@@ -65,7 +75,9 @@ impl<K: Copy + Eq + Hash + Ord> MatcherIndex<K> {
 
     /// Takes back what [`Self::insert`] added.
     pub fn remove(&mut self, key: K, matcher: &Matcher) {
-        if let Some(pattern) = matcher.pattern() {
+        if matcher.match_type() == MatchType::Topic {
+            self.selectors.remove(key, matcher);
+        } else if let Some(pattern) = matcher.pattern() {
             if let Some(patterns) = self.patterns.get_mut(pattern.base()) {
                 patterns.remove(key, pattern);
                 if patterns.is_empty() {
@@ -102,6 +114,7 @@ impl<K: Copy + Eq + Hash + Ord> MatcherIndex<K> {
             if let Some(keys) = self.exact.get(topic.as_str()) {
                 keys.append_to(hits);
             }
+            candidates += self.selectors.lookup(topic, hits);
             for (base, patterns) in &self.patterns {
                 candidates +=
                     topic.with_parts(base, |parts| parts.map_or(0, |parts| patterns.lookup(parts, hits)));
@@ -114,8 +127,8 @@ impl<K: Copy + Eq + Hash + Ord> MatcherIndex<K> {
 
     fn wildcards(&mut self, matcher: &Matcher) -> &mut BTreeSet<K> {
         match matcher.match_type() {
-            super::MatchType::Exact => &mut self.exact_wildcards,
-            super::MatchType::UrlPattern => &mut self.pattern_wildcards,
+            MatchType::Exact | MatchType::Topic => &mut self.exact_wildcards,
+            MatchType::UrlPattern => &mut self.pattern_wildcards,
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    super::pattern::{Components, Parts, Pattern},
+    super::pattern::{Components, Parts, Pattern, Skeleton},
     keys::{KeySet, add, shrink},
     leaf::Probe,
+    route::{Literals, Route},
     tree::Tree,
 };
 
@@ -21,8 +22,8 @@ pub(super) struct Patterns<K> {
 /// Patterns with a literal host, and the others.
 #[derive(Debug, Default)]
 struct Hosts {
-    hosts: HashMap<Box<str>, Box<Tree>>,
-    any_host: Tree,
+    hosts: HashMap<Box<str>, Box<Tree<Pattern>>>,
+    any_host: Tree<Pattern>,
 }
 
 impl<K> Default for Patterns<K> {
@@ -39,7 +40,7 @@ impl<K: Copy + Ord> Patterns<K> {
                 Some(scheme) => self.schemes.entry(scheme.into()).or_default(),
                 None => &mut self.any_scheme,
             };
-            hosts.tree_or_new(components).insert(pattern, &components.pathname.skeleton());
+            hosts.tree_or_new(components).insert(pattern, &pattern.skeleton());
         }
         add(&mut self.keys, pattern.clone(), key);
     }
@@ -94,8 +95,29 @@ impl<K: Copy + Ord> Patterns<K> {
     }
 }
 
+impl Route for Pattern {
+    fn skeleton(&self) -> Skeleton {
+        self.components().pathname.skeleton()
+    }
+
+    fn literals(&self) -> Literals<'_> {
+        let components = self.components();
+        // A literal host has led to the tree already.
+        let host_is_wild = components.hostname.literal().is_none();
+        let of_host = |text| if host_is_wild { text } else { "" };
+        Literals {
+            end_of_path: components.pathname.suffix(),
+            search: components.search.prefix(),
+            hash: components.hash.prefix(),
+            host: of_host(components.hostname.prefix()),
+            end_of_host: of_host(components.hostname.suffix()),
+            port: components.port.prefix(),
+        }
+    }
+}
+
 impl Hosts {
-    fn tree_or_new(&mut self, components: &Components) -> &mut Tree {
+    fn tree_or_new(&mut self, components: &Components) -> &mut Tree<Pattern> {
         match components.hostname.literal() {
             Some(host) => self.hosts.entry(host.into()).or_default(),
             None => &mut self.any_host,
@@ -104,7 +126,7 @@ impl Hosts {
 
     fn remove(&mut self, pattern: &Pattern) {
         let components = pattern.components();
-        let skeleton = components.pathname.skeleton();
+        let skeleton = pattern.skeleton();
         let Some(host) = components.hostname.literal() else {
             self.any_host.remove(pattern, &skeleton);
             return;

@@ -20,6 +20,10 @@ fn exact(value: &str) -> Matcher {
     Matcher::new(MatchType::Exact, value, &base("hub.example")).unwrap()
 }
 
+fn selector(value: &str) -> Matcher {
+    Matcher::new(MatchType::Topic, value, &base("hub.example")).unwrap()
+}
+
 fn hits(index: &MatcherIndex<u32>, topics: &[&str]) -> Vec<u32> {
     let topics: Vec<_> = topics.iter().map(|topic| ParsedTopic::new(topic)).collect();
     let mut hits = Vec::new();
@@ -33,6 +37,7 @@ fn is_bare(index: &MatcherIndex<u32>) -> bool {
         && index.patterns.capacity() == 0
         && index.exact_wildcards.is_empty()
         && index.pattern_wildcards.is_empty()
+        && index.selectors.is_bare()
 }
 
 #[test]
@@ -41,6 +46,9 @@ fn s03_a_subscriber_is_hit_once_whatever_hits_it() {
     for matcher in
         [exact("/a"), exact("*"), pattern("*"), pattern("/:x"), pattern("/a"), exact("/a"), pattern("/:x")]
     {
+        index.insert(7, &matcher);
+    }
+    for matcher in [selector("/a"), selector("{/x}"), selector("/{+x}")] {
         index.insert(7, &matcher);
     }
     index.insert(3, &pattern("/:x"));
@@ -57,7 +65,15 @@ fn s03_a_subscriber_is_hit_once_whatever_hits_it() {
 #[test]
 fn s03_equal_pairs_count_once() {
     let mut index = MatcherIndex::new();
-    for matcher in [exact("/a"), pattern("/a"), exact("*"), pattern("*")] {
+    for matcher in [
+        exact("/a"),
+        pattern("/a"),
+        exact("*"),
+        pattern("*"),
+        selector("/a"),
+        selector("{/x}"),
+        selector("*"),
+    ] {
         index.insert(1, &matcher);
         index.insert(1, &matcher);
         index.insert(2, &matcher);
@@ -134,6 +150,59 @@ fn m04_distinct_patterns_are_told_apart_by_what_is_literal() {
         }
         assert!(is_bare(&index), "{value}");
     }
+}
+
+/// The same for templates: of a thousand that differ in what is literal, one is asked.
+#[test]
+fn l01_m04_distinct_templates_are_told_apart_by_what_is_literal() {
+    let families: &[(&str, &str)] = &[
+        ("https://example.com/users/{}/books/{id}", "https://example.com/users/{}/books/1"),
+        ("https://example.com/users/{}{/id}", "https://example.com/users/{}/1"),
+        ("https://example.com/{tenant}/users/{}/books/{id}", "https://example.com/acme/users/{}/books/1"),
+        ("https://{tenant}.example.com/users/{}", "https://acme.example.com/users/{}"),
+        ("https://example.com/{+any}/{}", "https://example.com/a/b/c/{}"),
+        ("https://example.com/users-{}-{id}/x", "https://example.com/users-{}-1/x"),
+        ("urn:user:{}:{id}", "urn:user:{}:1"),
+        ("user-{}{?x,y}", "user-{}?x=1"),
+        ("/caf\u{e9}/{}/{id}", "/caf\u{e9}/{}/1"),
+        ("{+base}/users/{}", "https://example.com/users/{}"),
+    ];
+    let number = |family: &str, n: u32| family.replace("{}", &format!("{n:04}"));
+    for (value, topic) in families {
+        let mut index = MatcherIndex::new();
+        for n in 0..4_000 {
+            index.insert(n, &selector(&number(value, n)));
+        }
+        for n in [0, 10, 3_999] {
+            let topic = number(topic, n);
+            let mut hits = Vec::new();
+            let candidates = index.lookup_counting(&[ParsedTopic::new(&topic)], &mut hits);
+            assert_eq!(hits, [n], "{value} {topic}");
+            assert_eq!(candidates, 1, "{value} {topic}");
+        }
+        let mut hits = Vec::new();
+        assert_eq!(
+            index.lookup_counting(&[ParsedTopic::new("https://other.example/")], &mut hits),
+            0,
+            "{value}"
+        );
+        for n in 0..4_000 {
+            index.remove(n, &selector(&number(value, n)));
+        }
+        assert!(is_bare(&index), "{value}");
+    }
+}
+
+#[test]
+fn l01_a_template_selects_the_topic_that_is_equal_to_it() {
+    let mut index = MatcherIndex::new();
+    for (key, value) in (0..).zip(["/a/{id}", "/a/{", "/a/\u{e9}", "*"]) {
+        index.insert(key, &selector(value));
+    }
+    assert_eq!(hits(&index, &["/a/{id}"]), [0, 3]);
+    assert_eq!(hits(&index, &["/a/{"]), [1, 3]);
+    assert_eq!(hits(&index, &["/a/1"]), [0, 3]);
+    assert_eq!(hits(&index, &["/a/\u{e9}"]), [2, 3]);
 }
 
 #[test]
@@ -258,8 +327,13 @@ fn topic() -> impl Strategy<Value = String> {
 
 fn matcher() -> impl Strategy<Value = Option<Matcher>> {
     let bases = [base("hub.example"), base("other.example"), Base::parse("http://hub.example/a/b").unwrap()];
-    (value(), topic(), 0usize..3, 0u8..12).prop_map(move |(value, topic, at, kind)| {
+    let template = super::super::template::tests::template_and_expansion();
+    (value(), topic(), template, 0usize..3, 0u8..16).prop_map(move |(value, topic, template, at, kind)| {
         let (match_type, value) = match kind {
+            12 => (MatchType::Topic, topic),
+            13 => (MatchType::Topic, "*".to_owned()),
+            14 => (MatchType::Topic, template.0),
+            15 => (MatchType::Topic, topic.replace('b', "{x}").replace("aa", "{/x*}")),
             0 => (MatchType::Exact, topic),
             1 => (MatchType::Exact, "*".to_owned()),
             2 => (MatchType::UrlPattern, "*".to_owned()),
@@ -308,6 +382,44 @@ proptest! {
         }
         for (key, matcher) in &kept {
             index.remove(*key, matcher);
+        }
+        prop_assert!(is_bare(&index));
+    }
+
+    #[test]
+    fn l01_the_index_finds_the_templates_that_brute_force_finds(
+        matchers in proptest::collection::vec((0u32..6, super::super::template::tests::template_and_expansion(), any::<bool>()), 1..30),
+        others in proptest::collection::vec("[a/?=%,;&. é]{0,8}", 4),
+    ) {
+        let mut index = MatcherIndex::new();
+        let mut kept: Vec<(u32, Matcher)> = Vec::new();
+        for (key, (template, _), _) in &matchers {
+            let selector = selector(template);
+            index.insert(*key, &selector);
+            if !kept.iter().any(|pair| pair == &(*key, selector.clone())) {
+                kept.push((*key, selector));
+            }
+        }
+        for (key, (template, _), removed) in &matchers {
+            if *removed {
+                let selector = selector(template);
+                index.remove(*key, &selector);
+                kept.retain(|pair| pair != &(*key, selector.clone()));
+            }
+        }
+        let texts = matchers.iter().flat_map(|(_, (template, expansion), _)| [template, expansion]).chain(&others);
+        for text in texts {
+            let topic = ParsedTopic::new(text);
+            let mut expected: Vec<u32> =
+                kept.iter().filter(|(_, selector)| selector.matches(&topic)).map(|(key, _)| *key).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            let mut hits = Vec::new();
+            index.lookup(std::slice::from_ref(&topic), &mut hits);
+            prop_assert_eq!(hits, expected, "{:?} among {:?}", text, kept);
+        }
+        for (key, selector) in &kept {
+            index.remove(*key, selector);
         }
         prop_assert!(is_bare(&index));
     }

@@ -6,44 +6,57 @@ use std::{
 };
 
 use super::{
-    super::pattern::{Pattern, Segment, Skeleton},
+    super::pattern::{Segment, Skeleton},
     keys::shrink,
     leaf::{Leaf, Probe},
+    route::Route,
 };
 
 /// A place after some segments of a path. Edges are segments: a literal one, one that begins with a literal text, or any
 /// one. A topic follows all edges that fit; skeletons bound the depth.
-#[derive(Debug, Default)]
-pub(super) struct Tree {
-    literal: Children,
+#[derive(Debug)]
+pub(super) struct Tree<R> {
+    literal: Children<R>,
     /// By the length of the literal text.
-    prefixed: Vec<(usize, Children)>,
-    any: Option<Child>,
+    prefixed: Vec<(usize, Children<R>)>,
+    any: Option<Child<R>>,
     /// Patterns whose path ends here.
-    end: Leaf,
+    end: Leaf<R>,
     /// Patterns whose path goes on in some way.
-    open: Leaf,
+    open: Leaf<R>,
+}
+
+impl<R> Default for Tree<R> {
+    fn default() -> Self {
+        Self {
+            literal: Children::new(),
+            prefixed: Vec::new(),
+            any: None,
+            end: Leaf::default(),
+            open: Leaf::default(),
+        }
+    }
 }
 
 /// What follows, by the segment, or the beginning of one, that leads there.
-type Children = HashMap<Box<str>, Child>;
+type Children<R> = HashMap<Box<str>, Child<R>>;
 
 /// What an edge leads to.
 #[derive(Debug)]
-enum Child {
+enum Child<R> {
     /// One pattern, as long as there is only one: the rest of its path is not looked at on the way. Most patterns differ
     /// early, and each place less is a part of memory less to fetch.
-    Only(Arc<Pattern>),
-    Tree(Box<Tree>),
+    Only(Arc<R>),
+    Tree(Box<Tree<R>>),
 }
 
-impl Tree {
-    pub(super) fn insert(&mut self, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
+impl<R: Route> Tree<R> {
+    pub(super) fn insert(&mut self, pattern: &Arc<R>, skeleton: &Skeleton) {
         self.insert_below(0, pattern, skeleton);
     }
 
     /// Takes the pattern out, and every place that only it needed.
-    pub(super) fn remove(&mut self, pattern: &Pattern, skeleton: &Skeleton) {
+    pub(super) fn remove(&mut self, pattern: &R, skeleton: &Skeleton) {
         self.remove_below(0, pattern, skeleton);
     }
 
@@ -56,7 +69,7 @@ impl Tree {
     }
 
     /// Reports every pattern that may match a path, of which `rest` is left: `None` after its last segment.
-    pub(super) fn visit<F: FnMut(&Arc<Pattern>)>(&self, rest: Option<&str>, probe: &mut Probe<'_, F>) {
+    pub(super) fn visit<F: FnMut(&Arc<R>)>(&self, rest: Option<&str>, probe: &mut Probe<'_, F>) {
         let Some(rest) = rest else {
             self.end.visit("", probe);
             return;
@@ -80,7 +93,7 @@ impl Tree {
     }
 
     /// Inserts a pattern whose first `depth` segments have led here.
-    fn insert_below(&mut self, depth: usize, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
+    fn insert_below(&mut self, depth: usize, pattern: &Arc<R>, skeleton: &Skeleton) {
         match skeleton.segments.get(depth) {
             None => self.leaf(skeleton).insert(pattern, skeleton),
             Some(Segment::Literal(text)) => insert_in(&mut self.literal, text, depth, pattern, skeleton),
@@ -99,7 +112,7 @@ impl Tree {
         }
     }
 
-    fn remove_below(&mut self, depth: usize, pattern: &Pattern, skeleton: &Skeleton) {
+    fn remove_below(&mut self, depth: usize, pattern: &R, skeleton: &Skeleton) {
         match skeleton.segments.get(depth) {
             None => self.leaf(skeleton).remove(pattern, skeleton),
             Some(Segment::Literal(text)) => remove_in(&mut self.literal, text, depth, pattern, skeleton),
@@ -121,24 +134,24 @@ impl Tree {
         }
     }
 
-    fn leaf(&mut self, skeleton: &Skeleton) -> &mut Leaf {
+    fn leaf(&mut self, skeleton: &Skeleton) -> &mut Leaf<R> {
         if skeleton.rest.is_some() { &mut self.open } else { &mut self.end }
     }
 }
 
-impl Child {
-    fn visit<F: FnMut(&Arc<Pattern>)>(&self, rest: Option<&str>, probe: &mut Probe<'_, F>) {
+impl<R: Route> Child<R> {
+    fn visit<F: FnMut(&Arc<R>)>(&self, rest: Option<&str>, probe: &mut Probe<'_, F>) {
         match self {
             Self::Only(pattern) => probe.report(pattern),
             Self::Tree(tree) => tree.visit(rest, probe),
         }
     }
 
-    fn insert(&mut self, depth: usize, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
+    fn insert(&mut self, depth: usize, pattern: &Arc<R>, skeleton: &Skeleton) {
         match self {
             Self::Only(other) => {
-                let mut tree = Box::<Tree>::default();
-                tree.insert_below(depth, other, &other.components().pathname.skeleton());
+                let mut tree = Box::<Tree<R>>::default();
+                tree.insert_below(depth, other, &other.skeleton());
                 tree.insert_below(depth, pattern, skeleton);
                 *self = Self::Tree(tree);
             }
@@ -148,7 +161,7 @@ impl Child {
 
     /// Takes the pattern out; `false` where nothing would be left, and the child has to go.
     #[must_use]
-    fn remove(&mut self, depth: usize, pattern: &Pattern, skeleton: &Skeleton) -> bool {
+    fn remove(&mut self, depth: usize, pattern: &R, skeleton: &Skeleton) -> bool {
         match self {
             Self::Only(only) => **only != *pattern,
             Self::Tree(tree) => {
@@ -159,7 +172,13 @@ impl Child {
     }
 }
 
-fn insert_in(children: &mut Children, text: &str, depth: usize, pattern: &Arc<Pattern>, skeleton: &Skeleton) {
+fn insert_in<R: Route>(
+    children: &mut Children<R>,
+    text: &str,
+    depth: usize,
+    pattern: &Arc<R>,
+    skeleton: &Skeleton,
+) {
     match children.entry(text.into()) {
         Entry::Occupied(mut entry) => entry.get_mut().insert(depth + 1, pattern, skeleton),
         Entry::Vacant(entry) => {
@@ -168,7 +187,13 @@ fn insert_in(children: &mut Children, text: &str, depth: usize, pattern: &Arc<Pa
     }
 }
 
-fn remove_in(children: &mut Children, text: &str, depth: usize, pattern: &Pattern, skeleton: &Skeleton) {
+fn remove_in<R: Route>(
+    children: &mut Children<R>,
+    text: &str,
+    depth: usize,
+    pattern: &R,
+    skeleton: &Skeleton,
+) {
     if children.get_mut(text).is_some_and(|child| !child.remove(depth + 1, pattern, skeleton)) {
         children.remove(text);
         shrink(children);

@@ -1,24 +1,11 @@
-//! One compiled object for all matchers with the same value and base, process-wide.
-//!
-//! The table holds weak references: a pattern lives as long as a matcher has it and takes its entry along when it
-//! goes, so the table is bounded by the matchers that are alive. Each shard has its own lock, held for one look-up or
-//! one insertion, never while a pattern compiles, and never while one is dropped: dropping takes the lock.
+//! One compiled object for all URL patterns with the same value and base.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, LazyLock, Weak},
-};
-
-use parking_lot::Mutex;
+use std::sync::{Arc, LazyLock};
 
 use super::{
-    super::{Base, MatcherError},
+    super::{Base, MatcherError, intern::Interner},
     Pattern,
 };
-
-/// Enough that the cores of a large machine seldom meet.
-const SHARDS: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -26,77 +13,30 @@ struct Key {
     base: Base,
 }
 
-type Shard = Mutex<HashMap<Key, Weak<Pattern>>>;
-
-struct Table {
-    hasher: RandomState,
-    shards: [Shard; SHARDS],
-}
-
-static TABLE: LazyLock<Table> =
-    LazyLock::new(|| Table { hasher: RandomState::new(), shards: std::array::from_fn(|_| Shard::default()) });
-
-impl Table {
-    fn shard(&self, hash: u64) -> &Shard {
-        &self.shards[hash as usize % SHARDS]
-    }
-}
+static PATTERNS: LazyLock<Interner<Key, Pattern>> = LazyLock::new(Interner::new);
 
 /// The compiled form of a pattern: an existing one, or a new one.
 ///
 /// # Errors
 /// Where `value` is no pattern. Failures are not kept.
 pub(in crate::topic) fn intern(value: &str, base: &Base) -> Result<Arc<Pattern>, MatcherError> {
-    let table = &*TABLE;
-    let hash = table.hasher.hash_one((value, base));
     let key = Key { value: value.into(), base: base.clone() };
-    let shard = table.shard(hash);
-    if let Some(pattern) = shard.lock().get(&key).and_then(Weak::upgrade) {
-        return Ok(pattern);
-    }
-    let compiled = Arc::new(Pattern::compile(key.value.clone(), key.base.clone(), hash)?);
-    let mut patterns = shard.lock();
-    match patterns.entry(key) {
-        Entry::Occupied(mut entry) => {
-            if let Some(earlier) = entry.get().upgrade() {
-                // Somebody was faster. Ours is dropped after the lock: the guard was declared later.
-                return Ok(earlier);
-            }
-            entry.insert(Arc::downgrade(&compiled));
-        }
-        Entry::Vacant(entry) => {
-            entry.insert(Arc::downgrade(&compiled));
-        }
-    }
-    drop(patterns);
-    Ok(compiled)
+    PATTERNS.intern(key, |key, hash| Pattern::compile(key.value.clone(), key.base.clone(), hash))
 }
 
 impl Drop for Pattern {
     fn drop(&mut self) {
-        let key = Key { value: self.value.clone(), base: self.base.clone() };
-        let mut patterns = TABLE.shard(self.hash).lock();
-        // Between the last reference and this point another one may have been compiled under the same key.
-        if let Entry::Occupied(entry) = patterns.entry(key)
-            && entry.get().strong_count() == 0
-        {
-            entry.remove();
-            if patterns.capacity() > 64 && patterns.len() < patterns.capacity() / 4 {
-                let room = patterns.len() * 2;
-                patterns.shrink_to(room);
-            }
-        }
+        PATTERNS.forget(Key { value: self.value.clone(), base: self.base.clone() });
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use super::{super::*, *};
 
     fn is_interned(value: &str, base: &Base) -> bool {
-        let key = Key { value: value.into(), base: base.clone() };
-        TABLE.shards.iter().any(|shard| shard.lock().contains_key(&key))
+        PATTERNS.knows(&Key { value: value.into(), base: base.clone() })
     }
 
     #[test]

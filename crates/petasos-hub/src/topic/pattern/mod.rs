@@ -20,7 +20,7 @@ use self::{component::Component, upstream::RegexText};
 use super::{Base, MatcherError, regex::Budget};
 
 pub(super) use intern::intern;
-pub(super) use skeleton::{Segment, Skeleton};
+pub(super) use skeleton::{Piece, Segment, Skeleton};
 
 /// The longest pattern, in bytes. Topics are no longer by default.
 pub(super) const MAX_PATTERN_BYTES: usize = 8 << 10;
@@ -43,6 +43,20 @@ pub(super) struct Parts<'u> {
 }
 
 impl<'u> Parts<'u> {
+    /// Of what has a path only.
+    pub(super) fn of_path(path: &'u str) -> Self {
+        Self {
+            protocol: "",
+            username: "",
+            password: "",
+            hostname: "",
+            port: "",
+            pathname: path,
+            search: "",
+            hash: "",
+        }
+    }
+
     pub(super) fn of(url: &'u Url) -> Self {
         Self {
             protocol: url.scheme(),

@@ -7,7 +7,7 @@ const MAX_SEGMENTS: usize = 32;
 
 /// A piece of a path pattern, from left to right.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Piece {
+pub(in crate::topic) enum Piece {
     /// This byte.
     Byte(u8),
     /// Any number of bytes of this set, none included.
@@ -36,7 +36,7 @@ pub(in crate::topic) struct Skeleton {
 }
 
 impl Skeleton {
-    pub(super) fn of(pieces: impl IntoIterator<Item = Piece>) -> Self {
+    pub(in crate::topic) fn of(pieces: impl IntoIterator<Item = Piece>) -> Self {
         let mut segments = Vec::new();
         let mut literal = String::new();
         let mut wild = false;

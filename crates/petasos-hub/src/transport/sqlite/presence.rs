@@ -112,7 +112,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<SubscriptionRecord> {
     Ok(SubscriptionRecord {
         node: NodeId(u128::from_be_bytes(node)),
         subscriber: row.get(2)?,
-        match_type: MatchType::parse(&match_type).ok_or(rusqlite::Error::InvalidColumnType(
+        match_type: MatchType::from_stored(&match_type).ok_or(rusqlite::Error::InvalidColumnType(
             0,
             "match_type".into(),
             rusqlite::types::Type::Text,

@@ -95,7 +95,18 @@ impl DirectiveReader<'_> {
             Effect::PageNotYet => self.problems.warn(format!(
                 "{origin}: accepted, but this page is not part of Petasos yet; nothing is relaxed for it"
             )),
-            Effect::Refused(reason) => self.problems.at(&origin, reason),
+            Effect::OldKey { key, algorithm } => match line.arguments.as_slice() {
+                [] => self.missing_argument(line, spec.form),
+                [secret, rest @ ..] if rest.len() <= 1 => {
+                    self.layers.set(key, Raw::One(secret.clone()), origin.clone());
+                    if let Some(name) = rest.first() {
+                        self.layers.set(algorithm, Raw::One(name.clone()), origin);
+                    }
+                }
+                _ => self
+                    .problems
+                    .at(&origin, "a key and an algorithm are expected; a key with spaces stands in quotes"),
+            },
         }
     }
 

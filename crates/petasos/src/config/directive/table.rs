@@ -24,8 +24,8 @@ pub(super) enum Effect {
     Untuned,
     /// Accepted with a warning: the page it turns on is not there yet.
     PageNotYet,
-    /// Refused: what it needs does not exist yet. The sentence says what to do instead.
-    Refused(&'static str),
+    /// `publisher_jwt` and `subscriber_jwt`: a key of the 0.x generation, and the algorithm that may follow it.
+    OldKey { key: &'static str, algorithm: &'static str },
 }
 
 /// How many arguments a directive has.
@@ -37,12 +37,10 @@ pub(super) enum Arguments {
     OneOrMore,
 }
 
-const OLD_KEYS: &str = "keys without an issuer belong to the 0.x protocol, whose compatibility mode does not exist yet; \
-    name the issuer: set MERCURE_TRUSTED_ISSUERS beside MERCURE_PUBLISHER_JWT_KEY and MERCURE_SUBSCRIBER_JWT_KEY, or use \
-    an issuer directive";
-
-const OLD_PROTOCOL: &str = "the compatibility mode for the 0.x protocol does not exist yet; without it, clients speak the \
-    1.0 protocol and keys have an issuer: set MERCURE_TRUSTED_ISSUERS";
+const PUBLISHER_KEY: &str = "legacy.publisher_jwt_key";
+const PUBLISHER_ALGORITHM: &str = "legacy.publisher_jwt_alg";
+const SUBSCRIBER_KEY: &str = "legacy.subscriber_jwt_key";
+const SUBSCRIBER_ALGORITHM: &str = "legacy.subscriber_jwt_alg";
 
 const fn sets(
     name: &'static str,
@@ -84,11 +82,19 @@ pub(in super::super) static DIRECTIVES: &[DirectiveSpec] = &[
     other("ui", "", Effect::PageNotYet),
     other("playground", "", Effect::PageNotYet),
     other("demo", "", Effect::PageNotYet),
-    other("protocol_version_compatibility", "VERSION", Effect::Refused(OLD_PROTOCOL)),
-    other("publisher_jwt", "KEY ALGORITHM", Effect::Refused(OLD_KEYS)),
-    other("subscriber_jwt", "KEY ALGORITHM", Effect::Refused(OLD_KEYS)),
-    other("publisher_jwks_url", "URL", Effect::Refused(OLD_KEYS)),
-    other("subscriber_jwks_url", "URL", Effect::Refused(OLD_KEYS)),
+    sets("protocol_version_compatibility", "VERSION", "protocol_version_compatibility", Arguments::One),
+    other(
+        "publisher_jwt",
+        "KEY [ALGORITHM]",
+        Effect::OldKey { key: PUBLISHER_KEY, algorithm: PUBLISHER_ALGORITHM },
+    ),
+    other(
+        "subscriber_jwt",
+        "KEY [ALGORITHM]",
+        Effect::OldKey { key: SUBSCRIBER_KEY, algorithm: SUBSCRIBER_ALGORITHM },
+    ),
+    sets("publisher_jwks_url", "URL", "legacy.publisher_jwks", Arguments::One),
+    sets("subscriber_jwks_url", "URL", "legacy.subscriber_jwks", Arguments::One),
 ];
 
 impl DirectiveSpec {
@@ -103,7 +109,7 @@ impl DirectiveSpec {
             Effect::PageNotYet => {
                 "Accepted with a warning: the page is not there yet. Nothing is relaxed.".to_owned()
             }
-            Effect::Refused(reason) => format!("Refused: {reason}."),
+            Effect::OldKey { key, algorithm } => format!("Sets `{key}` and `{algorithm}`."),
         }
     }
 }

@@ -46,6 +46,18 @@ pub(in super::super) static OPTIONS: &[OptionSpec] = &[
     option("auth.subscriber_jwks_algs", Kind::List, "", "The algorithms allowed with that set.").no_flag(),
     option("issuers", Kind::Issuers, "", "Issuers with keys of their own: `[[issuers]]` tables in the file, a JSON array \
         of the same shape in the variable. See below.").secret(),
+    option("protocol_version_compatibility", Kind::Choice(&["off", "7", "8"]), "", "Serve version 0.x of the protocol as \
+        well: its tokens, parameters, cookie and answers. `8` and `7` mean the same. Default: on where keys are given and no \
+        issuer is named, which is a 0.x configuration; else off.").prominent(),
+    option("legacy.publisher_jwt_key", Kind::Text, "", "As `auth.publisher_jwt_key`, but for publishers' tokens of version \
+        0.x only, beside issuers that are named.").secret(),
+    option("legacy.publisher_jwt_alg", Kind::Text, "HS256", "Its only algorithm.").no_flag(),
+    option("legacy.publisher_jwks", Kind::Text, "", "Instead of that key: a JWK set.").no_flag(),
+    option("legacy.publisher_jwks_algs", Kind::List, "", "The algorithms allowed with that set.").no_flag(),
+    option("legacy.subscriber_jwt_key", Kind::Text, "", "The same for subscribers' tokens of version 0.x.").secret(),
+    option("legacy.subscriber_jwt_alg", Kind::Text, "HS256", "Its only algorithm.").no_flag(),
+    option("legacy.subscriber_jwks", Kind::Text, "", "Instead of that key: a JWK set.").no_flag(),
+    option("legacy.subscriber_jwks_algs", Kind::List, "", "The algorithms allowed with that set.").no_flag(),
     option("auth.cookie_name", Kind::Text, "__Secure-mercure_access_token", "The cookie that carries a browser's token."),
     option("auth.publish_origins", Kind::List, "", "Origins whose pages may publish with the cookie, or `*`."),
     option("cors.origins", Kind::List, "", "Origins whose pages may read answers: `https://app.example.com`, \
