@@ -95,18 +95,23 @@ pub async fn a_list_is_filtered_and_sorted(log: Log) {
     renew(&log, one, LONG_LEASE).await;
     renew(&log, other, LONG_LEASE).await;
     let pattern = SubscriptionRecord { match_type: MatchType::UrlPattern, ..record(other, "s2", "a") };
-    let records = [record(one, "s1", "a"), record(other, "s2", "a"), record(one, "s1", "b"), pattern];
-    for index in [3, 1, 2, 0] {
+    // One of the 0.x generation (L07).
+    let topic = SubscriptionRecord { match_type: MatchType::Topic, ..record(one, "s3", "a") };
+    let records = [record(one, "s1", "a"), record(other, "s2", "a"), record(one, "s1", "b"), topic, pattern];
+    for index in [3, 1, 4, 2, 0] {
         append(&log, start(&index.to_string(), &records[index])).await;
     }
     assert_eq!(all(&log).await, records);
     let matcher = Some((MatchType::Exact, "a".to_owned()));
     let by_matcher = PresenceFilter { matcher, ..PresenceFilter::default() };
     assert_eq!(list(&log, &by_matcher).await.subscriptions, records[..2]);
+    let matcher = Some((MatchType::Topic, "a".to_owned()));
+    let by_topic = PresenceFilter { matcher, ..PresenceFilter::default() };
+    assert_eq!(list(&log, &by_topic).await.subscriptions, records[3..4]);
     let by_subscriber = PresenceFilter { subscriber: Some("s1".to_owned()), ..PresenceFilter::default() };
     assert_eq!(list(&log, &by_subscriber).await.subscriptions, [records[0].clone(), records[2].clone()]);
     let by_node = PresenceFilter { node: Some(other), ..PresenceFilter::default() };
-    assert_eq!(list(&log, &by_node).await.subscriptions, [records[1].clone(), records[3].clone()]);
+    assert_eq!(list(&log, &by_node).await.subscriptions, [records[1].clone(), records[4].clone()]);
 }
 
 /// A renewal says whether the node was known until now.

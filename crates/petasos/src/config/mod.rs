@@ -16,6 +16,7 @@ mod environment;
 mod file;
 mod flags;
 mod issuers;
+mod keys;
 mod layers;
 mod listen;
 mod options;

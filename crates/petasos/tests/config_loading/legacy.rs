@@ -149,8 +149,8 @@ fn what_contradicts_itself_is_refused_with_the_way_out() {
     let unused =
         directives(&format!("publisher_jwt {OLD}\nsubscriber_jwks_url https://a.example/jwks")).errors();
     insta::assert_snapshot!(unused, @r"
-    MERCURE_EXTRA_DIRECTIVES, line 1: publisher_jwt: this key verifies tokens of version 0.x only, and with issuers named those are not read unless asked for: set protocol_version_compatibility 8, or leave the key out
-    MERCURE_EXTRA_DIRECTIVES, line 2: subscriber_jwks_url: this key verifies tokens of version 0.x only, and with issuers named those are not read unless asked for: set protocol_version_compatibility 8, or leave the key out
+    MERCURE_EXTRA_DIRECTIVES, line 1: publisher_jwt: this key verifies tokens of version 0.x only, and those are not read here: set protocol_version_compatibility 8, or leave the key out
+    MERCURE_EXTRA_DIRECTIVES, line 2: subscriber_jwks_url: this key verifies tokens of version 0.x only, and those are not read here: set protocol_version_compatibility 8, or leave the key out
     ");
     for (text, part) in [
         ("protocol_version_compatibility", "an argument is missing"),

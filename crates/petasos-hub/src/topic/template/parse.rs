@@ -41,7 +41,7 @@ fn literal(text: &str, pieces: &mut Vec<Piece>) -> Option<()> {
     Some(())
 }
 
-/// Section 2.1, with the apostrophe, which its grammar leaves out by mistake (erratum 6937).
+/// Section 2.1, with the apostrophe, which its grammar leaves out by mistake, as its errata say.
 fn is_literal(text: &[u8]) -> bool {
     let plain = |byte: u8| matches!(byte, b'!'..=b'~') && !b"\"%<>\\^`{|}".contains(&byte);
     let mut at = 0;

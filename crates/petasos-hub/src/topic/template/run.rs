@@ -3,6 +3,8 @@
 //! After each piece there is a set of places in the topic that can be reached. A piece makes the next set from the last
 //! one, by steps of one unit (a byte, or a percent-encoded one); steps are counted.
 
+use std::sync::LazyLock;
+
 use super::{
     super::regex::ByteSet, Empty, Expression, Modifier, Operator, Piece, Variable, parse::is_triplet,
 };
@@ -20,11 +22,18 @@ struct Exhausted;
 /// Places in a topic, ascending.
 type Places = Vec<usize>;
 
+static UNRESERVED: LazyLock<ByteSet> = LazyLock::new(|| {
+    let bytes = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').chain(*b"-._~");
+    bytes.fold(ByteSet::NONE, |set, byte| set | ByteSet::of(byte.into()))
+});
+
+static UNRESERVED_AND_RESERVED: LazyLock<ByteSet> = LazyLock::new(|| {
+    b":/?#[]@!$&'()*+,;=".iter().fold(*UNRESERVED, |set, byte| set | ByteSet::of((*byte).into()))
+});
+
 /// The characters that an expression leaves as they are: unreserved ones, and reserved ones where it says so.
 pub(super) fn class(reserved: bool) -> ByteSet {
-    let unreserved = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').chain(*b"-._~");
-    let bytes = unreserved.chain(b":/?#[]@!$&'()*+,;=".iter().copied().filter(|_| reserved));
-    bytes.fold(ByteSet::NONE, |set, byte| set | ByteSet::of(byte.into()))
+    if reserved { *UNRESERVED_AND_RESERVED } else { *UNRESERVED }
 }
 
 /// Whether the whole of `topic` is an expansion.
