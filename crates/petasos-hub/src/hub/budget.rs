@@ -26,6 +26,11 @@ impl Budget {
         self.used.load(Ordering::Relaxed) > self.bound_bytes
     }
 
+    /// Whether half of it is used: time to wait, while there is time.
+    pub(super) fn is_half_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.bound_bytes / 2
+    }
+
     pub(super) fn used_bytes(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

@@ -99,7 +99,7 @@ impl Default for HubConfig {
             dispatch_timeout: Duration::from_secs(5),
             subscriptions: false,
             backlog_bytes: 1 << 20,
-            backlog_total_bytes: 128 << 20,
+            backlog_total_bytes: 256 << 20,
             event_loops: 0,
             recent_bytes: 32 << 20,
             fanout_lag_bytes: 512 << 10,

@@ -57,7 +57,7 @@ fn every_value_has_its_source_and_secrets_are_redacted() {
     hub.write_timeout = "600s"                             # default
     hub.dispatch_timeout = "5s"                            # default
     hub.backlog = "1MiB"                                   # default
-    hub.backlog_total = "128MiB"                           # default
+    hub.backlog_total = "256MiB"                           # default
     hub.event_loops = "0"                                  # default
     hub.recent = "32MiB"                                   # default
     hub.fanout_lag = "512KiB"                              # default

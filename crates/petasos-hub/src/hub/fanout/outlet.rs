@@ -27,6 +27,10 @@ const SLICES: usize = 64;
 /// business to.
 const READ_AHEAD_BYTES: usize = 16 << 10;
 
+/// What part of the time within the bound is forgiven of the time over it: so long as a reader holds others up for less
+/// than a fifth of the time, it is borne.
+const FORGIVEN_PART: u64 = 4;
+
 /// See the module.
 pub(super) struct Outlet {
     stream: TcpStream,
@@ -51,8 +55,10 @@ struct Backlog {
     bytes: usize,
     /// A part of the first piece is written: the rest must follow.
     begun: bool,
-    /// Since when it has been over its bound, and for how long before that since it was last empty.
-    over_since_ms: Option<u64>,
+    /// When it was last compared with its bound, and whether it was over it.
+    measured_ms: u64,
+    is_over: bool,
+    /// For how long it was over it: see [`Outlet::measure`].
     over_ms: u64,
 }
 
@@ -108,7 +114,9 @@ impl Outlet {
                 Err(_) => return Written::Dead,
             };
         }
-        let backlog = self.backlog.get_or_insert_default();
+        let backlog = self
+            .backlog
+            .get_or_insert_with(|| Box::new(Backlog { measured_ms: now_ms, ..Backlog::default() }));
         for piece in pieces {
             let written = skip.min(piece.len());
             skip -= written;
@@ -186,16 +194,19 @@ impl Outlet {
         true
     }
 
-    /// Counts time over the bound; see [`Self::over_ms`]. Called when what waits may have crossed it.
+    /// Counts time over the bound, and forgives a part of it for time within. Called when what waits may have crossed it.
     pub(super) fn measure(&mut self, bound_bytes: usize, now_ms: u64) {
         let Some(backlog) = &mut self.backlog else { return };
-        if let Some(since_ms) = backlog.over_since_ms {
-            backlog.over_ms += now_ms.saturating_sub(since_ms);
-        }
-        backlog.over_since_ms = (backlog.bytes > bound_bytes).then_some(now_ms);
+        let passed_ms = now_ms.saturating_sub(backlog.measured_ms);
+        backlog.over_ms = if backlog.is_over {
+            backlog.over_ms + passed_ms
+        } else {
+            backlog.over_ms.saturating_sub(passed_ms / FORGIVEN_PART)
+        };
+        (backlog.measured_ms, backlog.is_over) = (now_ms, backlog.bytes > bound_bytes);
     }
 
-    /// How long more than the bound has been waiting since nothing was.
+    /// How long more than the bound has been waiting.
     pub(super) fn over_ms(&self) -> u64 {
         self.backlog.as_ref().map_or(0, |backlog| backlog.over_ms)
     }

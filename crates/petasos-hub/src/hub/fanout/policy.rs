@@ -8,22 +8,23 @@ use std::{
 };
 
 /// How long a socket may take nothing before a full backlog counts against its reader and not against the hub: a reader
-/// that reads comes round within the time that schedulers need.
-const SCHEDULING_GRACE: Duration = Duration::from_millis(100);
+/// that reads comes round within the time that schedulers need, and that a packet needs which was lost once.
+const SCHEDULING_GRACE: Duration = Duration::from_millis(500);
 
 /// The same where most readers are behind, so that it is the machine which is slow, or the one program behind them all.
 const COMMON_GRACE: Duration = Duration::from_secs(1);
 
-/// How long, all in all, fan-out waits for one reader that lags behind all others, before nothing waits for that reader
-/// again: one that takes a little every now and then would slow everybody down to its own pace.
+/// How long, all in all, fan-out waits for one reader that lags behind all others: one that takes a little every now and
+/// then would slow everybody down to its own pace. The same for readers that fill the memory of the process together.
 const RELUCTANCE: Duration = Duration::from_millis(500);
 
 /// However busy the machine is, fan-out does not wait longer than this for one reader.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A reader is behind when more than this part of its bound waits for it. A round takes no more than this, so that nobody
-/// comes from nothing to its bound in one.
-pub(super) const BEHIND_PART: usize = 8;
+/// comes from nothing to its bound in one, and no more than this part of the bound of the process for all of them.
+pub(super) const BEHIND_PART: usize = 16;
+pub(super) const TOTAL_PART: usize = 2;
 
 /// How many readers there are on all loops, and how many of them are behind. Each loop counts its own.
 #[derive(Debug, Default)]
@@ -42,6 +43,11 @@ impl Census {
         }
     }
 
+    /// How many readers there are.
+    pub(super) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
     /// Whether more than half are behind.
     pub(super) fn most_are_behind(&self) -> bool {
         self.behind.load(Ordering::Relaxed) * 2 > self.live.load(Ordering::Relaxed)
@@ -55,8 +61,9 @@ pub(super) struct Count {
     pub(super) behind: usize,
 }
 
-/// Most readers are behind: it is the machine that is slow, or the one program behind them all, and the loop takes no more
-/// events until it has got better. So all go at the pace that most can keep, and publishers with them.
+/// Most readers are behind, or all together have half of what the process may hold: it is the machine that is slow, or the
+/// one program behind them all, and the loop takes no more events until it has got better. So all go at the pace that
+/// most can keep, and publishers with them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crowd {
     /// Since when.
@@ -66,11 +73,13 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// Whether it is of no use to wait for it any longer: nobody takes anything, or it has been long.
-    pub(super) fn is_hopeless(self, now_ms: u64, progress_ms: u64) -> bool {
+    /// Whether it is of no use to wait for it any longer: nobody takes anything, or it has been long. Where not even most
+    /// are behind (`most`), it is a few who hold up all others.
+    pub(super) fn is_hopeless(self, now_ms: u64, progress_ms: u64, most: bool) -> bool {
         let longer =
             |since_ms: u64, limit: Duration| u128::from(now_ms.saturating_sub(since_ms)) > limit.as_millis();
-        longer(progress_ms.max(self.since_ms), COMMON_GRACE) || longer(self.since_ms, PATIENCE)
+        let patience = if most { PATIENCE } else { RELUCTANCE };
+        longer(progress_ms.max(self.since_ms), COMMON_GRACE) || longer(self.since_ms, patience)
     }
 }
 
@@ -107,8 +116,8 @@ mod tests {
     #[test]
     fn a_reader_that_takes_nothing_is_too_slow_and_one_that_was_just_filled_is_not() {
         assert!(!FRESH.is_too_slow());
-        assert!(!Lagging { idle_ms: 100, ..FRESH }.is_too_slow());
-        assert!(Lagging { idle_ms: 101, ..FRESH }.is_too_slow());
+        assert!(!Lagging { idle_ms: 500, ..FRESH }.is_too_slow());
+        assert!(Lagging { idle_ms: 501, ..FRESH }.is_too_slow());
     }
 
     #[test]
@@ -138,10 +147,12 @@ mod tests {
     #[test]
     fn a_crowd_is_waited_for_while_somebody_takes_something() {
         let crowd = Crowd { since_ms: 10_000, looked_ms: 10_000 };
-        assert!(!crowd.is_hopeless(11_000, 0));
-        assert!(crowd.is_hopeless(11_001, 9_000));
-        assert!(!crowd.is_hopeless(14_900, 14_800));
-        assert!(crowd.is_hopeless(15_001, 15_000));
+        assert!(!crowd.is_hopeless(11_000, 0, true));
+        assert!(crowd.is_hopeless(11_001, 9_000, true));
+        assert!(!crowd.is_hopeless(14_900, 14_800, true));
+        assert!(crowd.is_hopeless(15_001, 15_000, true));
+        assert!(!crowd.is_hopeless(10_500, 10_400, false));
+        assert!(crowd.is_hopeless(10_501, 10_500, false), "a few do not hold up all others for long");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     event_loop::EventLoop,
     groups::NOTHING,
     outlet::Written,
-    policy::{BEHIND_PART, Count, Crowd, Lagging},
+    policy::{BEHIND_PART, Count, Crowd, Lagging, TOTAL_PART},
     subscriber::Sink,
 };
 use crate::{
@@ -68,29 +68,39 @@ impl EventLoop {
         self.unfinished = events;
         self.shed();
         self.judge();
-        let (now_ms, most_behind) = (self.now_ms, self.most_are_behind());
-        self.crowd = most_behind.then_some(Crowd { since_ms: now_ms, looked_ms: now_ms });
+        let now_ms = self.now_ms;
+        let crowded = self.most_are_behind() || self.shared.budget.is_half_used();
+        self.crowd = crowded.then_some(Crowd { since_ms: now_ms, looked_ms: now_ms });
     }
 
     /// What a round takes at most, in bytes.
     pub(super) fn round_bytes(&self) -> usize {
+        let config = &self.shared.config;
+        let share = config.backlog_total_bytes / TOTAL_PART / self.shared.census.live().max(1);
+        share.min(self.behind_bytes())
+    }
+
+    /// What waits for a reader that is behind.
+    fn behind_bytes(&self) -> usize {
         self.shared.config.backlog_bytes / BEHIND_PART
     }
 
-    /// Whether events are to wait, because most readers are behind.
+    /// Whether events are to wait, because most readers are behind, or because too much waits for all of them.
     pub(super) fn is_crowded(&mut self) -> bool {
         let Some(crowd) = self.crowd else { return false };
         if crowd.looked_ms == self.now_ms {
             return true;
         }
-        let goes_on = !crowd.is_hopeless(self.now_ms, self.progress_ms) && self.most_are_behind();
+        let most = self.most_are_behind();
+        let goes_on = (most || self.shared.budget.is_half_used())
+            && !crowd.is_hopeless(self.now_ms, self.progress_ms, most);
         self.crowd = goes_on.then_some(Crowd { looked_ms: self.now_ms, ..crowd });
         goes_on
     }
 
     /// Counts this loop's readers anew, and says how it stands with all.
     fn most_are_behind(&mut self) -> bool {
-        let bound_bytes = self.round_bytes();
+        let bound_bytes = self.behind_bytes();
         let is_behind = |slot: usize| {
             self.table.get(slot).is_some_and(|subscriber| subscriber.waiting_bytes() > bound_bytes)
         };
@@ -184,6 +194,11 @@ impl EventLoop {
                 let idle_ms = self.now_ms.saturating_sub(outlet.written_ms());
                 let lagging = Lagging { idle_ms, over_ms: outlet.over_ms(), waited_ms, alone };
                 if lagging.is_too_slow() {
+                    tracing::info!(
+                        ?lagging,
+                        waiting_bytes = outlet.waiting_bytes(),
+                        "a reader lags behind the others"
+                    );
                     self.abandon(slot, EndReason::SlowReader);
                     return false;
                 }
@@ -197,7 +212,8 @@ impl EventLoop {
         while self.shared.budget.is_over() {
             let waiting = self.table.iter().map(|(slot, subscriber)| (subscriber.waiting_bytes(), slot));
             // Other loops have the readers that are to go, and look for them within the interval of stalls.
-            let Some((1.., slot)) = waiting.max() else { return };
+            let Some((waiting_bytes @ 1.., slot)) = waiting.max() else { return };
+            tracing::info!(waiting_bytes, "all backlogs together are over their bound; the largest goes");
             match self.table.get(slot).map(|subscriber| &subscriber.sink) {
                 Some(Sink::Queue(queue)) => queue.give_up(),
                 Some(Sink::Socket(_)) => self.abandon(slot, EndReason::SlowReader),

@@ -83,7 +83,7 @@ impl EventLoop {
             };
             u128::from(self.now_ms.saturating_sub(outlet.written_ms())) > timeout.as_millis()
         };
-        let stalled: Vec<_> = self.waiting.iter().copied().filter(stalled).collect();
+        let stalled: Vec<usize> = self.waiting.iter().copied().filter(stalled).collect();
         stalled.into_iter().for_each(|slot| self.abandon(slot, EndReason::SlowReader));
     }
 

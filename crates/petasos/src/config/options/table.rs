@@ -82,7 +82,7 @@ pub(in super::super) static OPTIONS: &[OptionSpec] = &[
     option("hub.dispatch_timeout", Kind::Duration, "5s", "How long a subscriber's socket may take no bytes before it is \
         disconnected; 0 is never."),
     option("hub.backlog", Kind::Size, "1MiB", "What one subscriber may have waiting before it is disconnected."),
-    option("hub.backlog_total", Kind::Size, "128MiB", "What all subscribers together may have waiting; above it, those \
+    option("hub.backlog_total", Kind::Size, "256MiB", "What all subscribers together may have waiting; above it, those \
         with the most are disconnected. An event that waits for several is counted for each."),
     option("hub.event_loops", Kind::Count, "0", "Threads that deliver, among which the subscribers are shared; 0 is one \
         for each processor."),
