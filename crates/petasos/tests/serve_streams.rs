@@ -210,6 +210,44 @@ async fn over_the_bound_of_the_process_those_with_the_most_waiting_are_disconnec
 }
 
 #[tokio::test]
+async fn a_reader_that_leaves_while_others_wait_for_it_holds_nobody_up() {
+    let mut config = config();
+    config.server.send_buffer_bytes = 8 << 10;
+    config.hub.backlog_bytes = 64 << 10;
+    let hub = start(config);
+    let begun = Instant::now();
+    for round in 0..10 {
+        let stalled = open(&hub, "a").await;
+        // More than may be under way at once: nobody can publish before it is handed out.
+        hub.publish(topic("a"), &"x".repeat(LARGE)).await;
+        stalled.reset();
+        let mut next = open(&hub, "b").await;
+        hub.publish(topic("b"), &round.to_string()).await;
+        assert!(next_text(&mut next).await.ends_with(&format!("data: {round}\n\n")));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "somebody waited: {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_large_update_for_many_is_no_reason_to_disconnect_any_of_them() {
+    let mut config = config();
+    config.server.send_buffer_bytes = 8 << 10;
+    config.hub.backlog_bytes = 2 << 20;
+    // What waits for all of them is counted for each, and is one update.
+    config.hub.backlog_total_bytes = 16 << 20;
+    let hub = start(config);
+    let mut readers = Vec::new();
+    for _ in 0..24 {
+        readers.push(open(&hub, "a").await);
+    }
+    hub.publish(topic("a"), &"x".repeat(LARGE)).await;
+    for mut reader in readers {
+        assert!(next_text(&mut reader).await.len() > LARGE);
+    }
+    assert_eq!(metric(&hub, "petasos_disconnects_total{reason=\"slow_reader\"}").await, 0);
+}
+
+#[tokio::test]
 async fn memory_and_table_follow_the_streams_under_churn() {
     let hub = start(config());
     let _stays = open(&hub, "a").await;

@@ -26,9 +26,15 @@ impl Budget {
         self.used.load(Ordering::Relaxed) > self.bound_bytes
     }
 
-    /// Whether half of it is used: time to wait, while there is time.
-    pub(super) fn is_half_used(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.bound_bytes / 2
+    /// Whether it is over its bound by so much that there is no time to wait: one round may add a large update for
+    /// everybody, which is in memory once.
+    pub(super) fn is_far_over(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.bound_bytes.saturating_mul(2)
+    }
+
+    /// What each of so many subscribers may have, if all have the same. Where the bound is crossed, somebody has more.
+    pub(super) fn share_bytes(&self, subscribers: usize) -> usize {
+        self.bound_bytes / subscribers.max(1)
     }
 
     pub(super) fn used_bytes(&self) -> usize {

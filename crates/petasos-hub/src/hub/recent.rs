@@ -46,7 +46,12 @@ impl Recent {
         ring.bytes
     }
 
-    /// Forgets everything: what comes next does not follow what is here.
+    /// Forgets everything, and answers nobody until [`Self::restart`]: what comes next does not follow what is here.
+    pub(super) fn forget(&self) {
+        self.restart(Position(u64::MAX));
+    }
+
+    /// What comes next follows this position.
     pub(super) fn restart(&self, above: Position) {
         let mut ring = self.ring.write();
         ring.events.clear();

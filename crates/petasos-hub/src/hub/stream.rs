@@ -85,6 +85,16 @@ impl Subscription {
         self.lifetime.announced = Some(announced);
     }
 
+    /// From here on a connection that does not come for bytes is slow, and not the hub.
+    pub(super) fn expects_connection(&self) {
+        self.queue.handed_over();
+    }
+
+    /// Says that the reader took some of the bytes that were handed out last, and not yet all of them: it is not stuck.
+    pub fn progressed(&self) {
+        self.queue.handed_over();
+    }
+
     /// What `Mercure-Last-Event-ID` says (R02); `None` where no cursor was asked for.
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
@@ -193,6 +203,11 @@ pub(super) struct Lifetime {
 }
 
 impl Lifetime {
+    /// Lets go of what is kept for as long as the stream is open.
+    pub(super) fn release(&mut self) {
+        self.kept = None;
+    }
+
     /// Notes why the stream ends; the first reason counts.
     pub(super) fn ends_for(&mut self, reason: EndReason) {
         self.ended.get_or_insert(reason);
@@ -204,7 +219,7 @@ impl Drop for Lifetime {
         self.inner.fanout.command(self.key, Command::Detach { key: self.key });
         let by_queue = self.queue.as_ref().and_then(|queue| queue.end_reason());
         let reason = self.ended.or(by_queue).unwrap_or(EndReason::ClientGone);
-        self.kept = None;
+        self.release();
         let metrics = &self.inner.shared.metrics;
         metrics.subscribers_connected.dec();
         metrics

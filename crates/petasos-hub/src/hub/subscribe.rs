@@ -85,6 +85,7 @@ impl Hub {
         {
             subscription.set_announced(announced);
         }
+        subscription.expects_connection();
         Ok(subscription)
     }
 

@@ -12,6 +12,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::client::target::Target;
 
+/// The receive buffer of every connection. Left to itself the system gives some sixty times what it gives others, and
+/// under full load those others cannot take what everybody gets. It is also what waits in the kernel unseen: with much of
+/// it, latency says how large buffers are.
+const RECEIVE_BUFFER_BYTES: usize = 128 << 10;
+
 /// How long a hub may take to accept the first connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -105,6 +110,7 @@ impl Endpoint {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
         if !self.sources.is_empty() {
             let source = self.sources[index % self.sources.len()];
             socket.bind(&SocketAddr::new(source, 0).into())?;

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use petasos_hub::{SocketOwner, Subscription, chunk};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -49,7 +49,10 @@ impl PlainStream {
     pub(super) fn new(socket: Socket, leaving: Leaving, read_ahead: Bytes, cut: Arc<Notify>) -> Self {
         let out = leaving.head_bytes();
         let Leaving { subscription, ends_after, .. } = leaving;
-        Self { socket, subscription, ends_after, cut, read_ahead: read_ahead.into(), out }
+        // What hyper has read may be much more than anybody needs to send ahead. It is not kept for hours.
+        let too_much = read_ahead.len() > READ_AHEAD_BYTES;
+        let read_ahead = if too_much { BytesMut::new() } else { read_ahead.into() };
+        Self { socket, subscription, ends_after: ends_after || too_much, cut, read_ahead, out }
     }
 
     /// Whether the connection ends with the stream.
@@ -93,8 +96,11 @@ impl PlainStream {
             if matches!(next, Next::Live) {
                 return Ok(next);
             }
-            self.socket.write_all(&self.out).await?;
-            self.out.clear();
+            while !self.out.is_empty() {
+                let count = self.socket.write(&self.out).await?;
+                self.out.advance(count);
+                self.subscription.progressed();
+            }
             if matches!(next, Next::End) {
                 return Ok(next);
             }

@@ -34,6 +34,8 @@ pub(super) async fn distribute(
                     tracing::warn!(%error, "the log cannot be followed");
                     if error.kind() == ErrorKind::Overtaken {
                         gap = true;
+                        // At once: who comes back now must be told by the log that something is missing.
+                        shared.recent.forget();
                         inboxes.iter().for_each(|inbox| inbox.gap());
                     } else {
                         tokio::time::sleep(RETRY_INTERVAL).await;

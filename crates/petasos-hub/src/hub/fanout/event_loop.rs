@@ -19,7 +19,7 @@ use super::{
     groups::Groups,
     inbox::{Inbox, Mail, inbox},
     outlet::{Outlet, Written},
-    policy::{Count, Crowd},
+    policy::{Count, Crowd, Held},
     reached::Reached,
     subscriber::{Attached, Entry, Sink, Table},
     timers::{STALL_INTERVAL_MS, TICK_MS, ticks_after},
@@ -35,6 +35,9 @@ const INBOX: Token = Token(usize::MAX);
 
 /// News of sockets taken in one call.
 const NEWS: usize = 1_024;
+
+/// How long a stream may take to write its last bytes where no time is configured.
+const LAST_BYTES_TIME: Duration = Duration::from_secs(10);
 
 /// How often lagging readers are looked at while events wait for them.
 const PRESSING_INTERVAL: Duration = Duration::from_millis(1);
@@ -69,8 +72,12 @@ pub(super) struct EventLoop {
     pub(super) count: Count,
     /// Most readers are behind, and events wait for them.
     pub(super) crowd: Option<Crowd>,
-    /// A socket has taken bytes that waited for it.
-    pub(super) progress_ms: u64,
+    /// For how long a few readers have held up all others.
+    pub(super) held: Held,
+    /// When the census was last told, and what it said.
+    pub(super) counted: (u64, bool),
+    /// What waited for all readers of this loop then.
+    pub(super) counted_bytes: usize,
     /// The inbox has more events than the last round took.
     more: bool,
     pub(super) stalls_looked_for_ms: u64,
@@ -111,7 +118,9 @@ impl EventLoop {
             unfinished: Vec::new(),
             count: Count::default(),
             crowd: None,
-            progress_ms: 0,
+            held: Held::default(),
+            counted: (u64::MAX, false),
+            counted_bytes: 0,
             more: false,
             stalls_looked_for_ms: 0,
             backlog_told: false,
@@ -138,7 +147,8 @@ impl EventLoop {
             for event in news.iter().filter(|event| event.token() != INBOX) {
                 self.socket_news(event);
             }
-            if !self.pressing.is_empty() {
+            // Also where those who were waited for have gone by themselves.
+            if !self.unfinished.is_empty() || !self.pressing.is_empty() {
                 self.judge();
             }
             let wanted = (self.pressing.is_empty() && !self.is_crowded()).then_some(self.round_bytes());
@@ -148,11 +158,12 @@ impl EventLoop {
             if gap {
                 self.end_all(EndReason::Overtaken);
             }
+            // Before the events: none is for a token that has run out.
+            self.wheel.advance(self.now_ms / TICK_MS, &mut due);
+            due.drain(..).for_each(|slot| self.fire(slot));
             if !events.is_empty() {
                 self.round(events.into());
             }
-            self.wheel.advance(self.now_ms / TICK_MS, &mut due);
-            due.drain(..).for_each(|slot| self.fire(slot));
             self.look_for_stalls();
             if stop {
                 return;
@@ -162,11 +173,11 @@ impl EventLoop {
 
     /// How long there is nothing to do but wait. `None`: until somebody wakes the loop.
     fn patience(&self) -> Option<Duration> {
-        if self.more {
-            return Some(Duration::ZERO);
-        }
         if !self.pressing.is_empty() || self.crowd.is_some() {
             return Some(PRESSING_INTERVAL);
+        }
+        if self.more || !self.unfinished.is_empty() {
+            return Some(Duration::ZERO);
         }
         let timer = self.wheel.next().map(|tick| tick * TICK_MS);
         let watched = !self.waiting.is_empty() || self.table.queues() > 0 || self.backlog_told;
@@ -176,7 +187,7 @@ impl EventLoop {
     }
 
     /// Milliseconds of this loop's clock.
-    fn clock(&self, at: Instant) -> u64 {
+    pub(super) fn clock(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -240,10 +251,8 @@ impl EventLoop {
             return;
         }
         let mut outlet = Outlet::new(stream, lifetime, owner, &read_ahead, self.now_ms);
-        let mut pieces: Vec<_> = (!first.is_empty()).then_some(first).into_iter().collect();
-        pieces.extend(events.iter().map(|event| event.framed().clone()));
         let budget = &self.shared.budget;
-        outlet.put(&pieces, budget);
+        outlet.put(first, events.iter().map(|event| event.framed().clone()), self.now_ms, budget);
         let mut written = outlet.flush(self.now_ms, budget);
         if let Some(reason) = end {
             written = outlet.end(reason, self.now_ms, budget);
@@ -251,8 +260,10 @@ impl EventLoop {
             written = outlet.heartbeat(self.now_ms, budget);
         }
         self.table.set_socket(slot, outlet);
-        if end == Some(EndReason::SlowReader) {
-            return self.abandon(slot, EndReason::SlowReader);
+        match end {
+            Some(EndReason::SlowReader) => return self.abandon(slot, EndReason::SlowReader),
+            Some(_) => self.ends(slot),
+            None => {}
         }
         self.after_write(slot, written);
     }
@@ -275,15 +286,12 @@ impl EventLoop {
         let Token(slot) = event.token();
         let Some(subscriber) = self.table.get_mut(slot) else { return };
         let Sink::Socket(outlet) = &mut subscriber.sink else { return };
-        if event.is_error() || ((event.is_readable() || event.is_read_closed()) && !outlet.read()) {
+        let came = event.is_readable() || event.is_read_closed();
+        if event.is_error() || (came && !outlet.read(event.is_read_closed())) {
             return self.abandon(slot, EndReason::ClientGone);
         }
         if event.is_writable() && outlet.waiting_bytes() > 0 {
-            let before = outlet.waiting_bytes();
             let written = outlet.flush(self.now_ms, &self.shared.budget);
-            if outlet.waiting_bytes() < before {
-                self.progress_ms = self.now_ms;
-            }
             outlet.measure(self.shared.config.backlog_bytes, self.now_ms);
             self.after_write(slot, written);
         }
@@ -321,10 +329,19 @@ impl EventLoop {
             Sink::Queue(queue) => queue.end(reason),
             Sink::Socket(outlet) => {
                 let written = outlet.end(reason, self.now_ms, &self.shared.budget);
-                self.table.unset_live(slot);
+                self.ends(slot);
                 self.after_write(slot, written);
             }
         }
+    }
+
+    /// Nothing more is for a stream that ends, and it has a last moment: a reader that takes the rest drop by drop would
+    /// hold on to it.
+    fn ends(&mut self, slot: usize) {
+        self.table.unset_live(slot);
+        let timeout = Some(self.shared.config.dispatch_timeout).filter(|timeout| !timeout.is_zero());
+        let last = ticks_after(self.now_ms, timeout.unwrap_or(LAST_BYTES_TIME));
+        self.wheel.set(slot, last);
     }
 
     fn end_all(&mut self, reason: EndReason) {

@@ -44,7 +44,7 @@ pub(super) struct Mail {
     pub(super) gap: bool,
     /// The loop is to end, or has.
     pub(super) stop: bool,
-    /// There are more events than were taken.
+    /// There is more than was taken.
     pub(super) more: bool,
 }
 
@@ -124,10 +124,9 @@ impl Inbox {
             taken.events = std::mem::replace(&mut mail.events, rest);
             let memory_bytes: usize = taken.events.iter().map(|event| event.memory_bytes()).sum();
             mail.event_bytes -= memory_bytes;
-            taken.more = !mail.events.is_empty();
-            drop(mail);
             self.room.notify_waiters();
         }
+        taken.more = !mail.events.is_empty() || mail.gap;
         taken
     }
 

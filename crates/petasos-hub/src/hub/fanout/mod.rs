@@ -190,6 +190,8 @@ impl Fanout {
     /// Ends the loops.
     pub(super) fn stop(&self) {
         self.stop.cancel();
+        // Not only through the task that feeds them: it may not have come to run.
+        self.inboxes.iter().for_each(|inbox| inbox.stop());
     }
 
     /// Cancelled when a loop has ended, however it ended; the others follow it.

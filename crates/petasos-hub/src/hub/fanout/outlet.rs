@@ -17,6 +17,8 @@ use crate::{
     hub::{EndReason, SocketOwner, budget::Budget, stream::Lifetime},
 };
 
+use super::policy::FORGIVEN_PART;
+
 /// What a piece that waits costs beside its bytes: its place in the backlog.
 const PIECE_BYTES: usize = size_of::<Bytes>();
 
@@ -26,10 +28,6 @@ const SLICES: usize = 64;
 /// What a client may send ahead while its stream is open. A client that sends more is not read from any more; it has no
 /// business to.
 const READ_AHEAD_BYTES: usize = 16 << 10;
-
-/// What part of the time within the bound is forgiven of the time over it: so long as a reader holds others up for less
-/// than a fifth of the time, it is borne.
-const FORGIVEN_PART: u64 = 4;
 
 /// See the module.
 pub(super) struct Outlet {
@@ -105,6 +103,9 @@ impl Outlet {
         now_ms: u64,
         budget: &Budget,
     ) -> Written {
+        if self.ending {
+            return Written::Waits;
+        }
         let mut skip = 0;
         if self.backlog.is_none() {
             skip = match self.write(ready, now_ms) {
@@ -114,9 +115,7 @@ impl Outlet {
                 Err(_) => return Written::Dead,
             };
         }
-        let backlog = self
-            .backlog
-            .get_or_insert_with(|| Box::new(Backlog { measured_ms: now_ms, ..Backlog::default() }));
+        let backlog = self.backlog.get_or_insert_with(|| Backlog::since(now_ms));
         for piece in pieces {
             let written = skip.min(piece.len());
             skip -= written;
@@ -128,10 +127,21 @@ impl Outlet {
         Written::Waits
     }
 
-    /// Lets these pieces wait for the next [`Self::flush`].
-    pub(super) fn put(&mut self, pieces: &[Bytes], budget: &Budget) {
-        let backlog = self.backlog.get_or_insert_default();
-        pieces.iter().for_each(|piece| backlog.push(piece.clone(), budget));
+    /// Lets the head of the response, if it is not written yet, and the first pieces wait for the next [`Self::flush`].
+    pub(super) fn put(
+        &mut self,
+        head: Bytes,
+        pieces: impl Iterator<Item = Bytes>,
+        now_ms: u64,
+        budget: &Budget,
+    ) {
+        let backlog = self.backlog.get_or_insert_with(|| Backlog::since(now_ms));
+        if !head.is_empty() {
+            // It is no event that could be left out.
+            backlog.begun = true;
+            backlog.push(head, budget);
+        }
+        pieces.for_each(|piece| backlog.push(piece, budget));
     }
 
     /// Writes what waits, as much as the socket takes.
@@ -158,7 +168,7 @@ impl Outlet {
 
     /// Sends the keep-alive comment (S09), where nothing waits: bytes that wait say as much.
     pub(super) fn heartbeat(&mut self, now_ms: u64, budget: &Budget) -> Written {
-        if self.backlog.is_some() {
+        if self.backlog.is_some() || self.ending {
             return Written::Waits;
         }
         self.send(chunk::HEARTBEAT, [&Bytes::from_static(chunk::HEARTBEAT)], now_ms, budget)
@@ -181,8 +191,8 @@ impl Outlet {
     }
 
     /// Reads what the client sends, which is kept for whoever gets the socket back. `false` where it has ended: nobody is
-    /// taken to read who has closed his side.
-    pub(super) fn read(&mut self) -> bool {
+    /// taken to read who has closed his side (`is_closed`, where what he has sent is not read).
+    pub(super) fn read(&mut self, is_closed: bool) -> bool {
         let mut buffer = [0; 4_096];
         while self.kept.read_ahead.len() <= READ_AHEAD_BYTES {
             match retry(|| self.stream.read(&mut buffer)) {
@@ -191,7 +201,12 @@ impl Outlet {
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
-        true
+        !is_closed
+    }
+
+    /// Whether its stream has ended but for what is to be written.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending
     }
 
     /// Counts time over the bound, and forgives a part of it for time within. Called when what waits may have crossed it.
@@ -215,7 +230,8 @@ impl Outlet {
     pub(super) fn give_back(mut self, registry: &mio::Registry) {
         // Fails only where it is not registered, and then there is nothing to take back.
         let _ = registry.deregister(&mut self.stream);
-        let Kept { lifetime, owner, read_ahead } = *self.kept;
+        let Kept { mut lifetime, owner, read_ahead } = *self.kept;
+        lifetime.release();
         owner.give_back(self.stream.into(), Bytes::from(read_ahead));
         // Behind it: whoever waits for the last stream finds its connection with the owner.
         drop(lifetime);
@@ -242,6 +258,10 @@ impl Outlet {
 }
 
 impl Backlog {
+    fn since(now_ms: u64) -> Box<Self> {
+        Box::new(Self { measured_ms: now_ms, ..Self::default() })
+    }
+
     fn push(&mut self, piece: Bytes, budget: &Budget) {
         let bytes = piece.len() + PIECE_BYTES;
         self.bytes += bytes;

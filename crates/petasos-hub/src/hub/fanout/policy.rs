@@ -26,6 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const BEHIND_PART: usize = 16;
 pub(super) const TOTAL_PART: usize = 2;
 
+/// What part of the time in which a reader does not hold up others is forgiven of the time in which it does: less than a
+/// fifth of all time is borne.
+pub(super) const FORGIVEN_PART: u64 = 4;
+
+/// The pace, in bytes a second for each, that readers must keep for all others to wait for them.
+const CROWD_PACE: usize = 16 << 10;
+
 /// How many readers there are on all loops, and how many of them are behind. Each loop counts its own.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Census {
@@ -61,26 +68,59 @@ pub(super) struct Count {
     pub(super) behind: usize,
 }
 
-/// Most readers are behind, or all together have half of what the process may hold: it is the machine that is slow, or the
-/// one program behind them all, and the loop takes no more events until it has got better. So all go at the pace that
+/// Most readers are behind, or more waits for all together than the process may hold: it is the machine that is slow, or
+/// the one program behind them all, and the loop takes no more events until it has got better. So all go at the pace that
 /// most can keep, and publishers with them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Crowd {
     /// Since when.
     pub(super) since_ms: u64,
     /// When it was looked at.
     pub(super) looked_ms: u64,
+    /// What waited for all of them then.
+    pub(super) waiting_bytes: usize,
 }
 
 impl Crowd {
-    /// Whether it is of no use to wait for it any longer: nobody takes anything, or it has been long. Where not even most
-    /// are behind (`most`), it is a few who hold up all others.
-    pub(super) fn is_hopeless(self, now_ms: u64, progress_ms: u64, most: bool) -> bool {
-        let longer =
-            |since_ms: u64, limit: Duration| u128::from(now_ms.saturating_sub(since_ms)) > limit.as_millis();
-        let patience = if most { PATIENCE } else { RELUCTANCE };
-        longer(progress_ms.max(self.since_ms), COMMON_GRACE) || longer(self.since_ms, patience)
+    /// Whether it is of no use to wait for so many readers any longer: they take next to nothing, so that it is they who
+    /// are slow, however many they are; or it has been long.
+    pub(super) fn is_hopeless(self, now_ms: u64, behind: usize, waiting_bytes: usize) -> bool {
+        let waited_ms = now_ms.saturating_sub(self.since_ms);
+        if longer(waited_ms, PATIENCE) {
+            return true;
+        }
+        let expected_bytes = u128::from(waited_ms) * (CROWD_PACE * behind.max(1)) as u128 / 1_000;
+        let taken_bytes = self.waiting_bytes.saturating_sub(waiting_bytes);
+        longer(waited_ms, SCHEDULING_GRACE) && (taken_bytes as u128) < expected_bytes
     }
+}
+
+/// For how long a few readers have held up all others, less what is forgiven for the time in which they did not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    at_ms: u64,
+    held_ms: u64,
+}
+
+impl Held {
+    /// Time has passed, in which they did or did not.
+    pub(super) fn pass(&mut self, now_ms: u64, held: bool) {
+        let passed_ms = now_ms.saturating_sub(std::mem::replace(&mut self.at_ms, now_ms));
+        self.held_ms = if held {
+            self.held_ms + passed_ms
+        } else {
+            self.held_ms.saturating_sub(passed_ms / FORGIVEN_PART)
+        };
+    }
+
+    /// Whether all others have borne enough.
+    pub(super) fn is_too_long(self) -> bool {
+        longer(self.held_ms, RELUCTANCE)
+    }
+}
+
+fn longer(ms: u64, limit: Duration) -> bool {
+    u128::from(ms) > limit.as_millis()
 }
 
 /// What is known of a reader that more than its bound waits for.
@@ -100,7 +140,6 @@ impl Lagging {
     /// Whether it is the reader who is slow.
     pub(super) fn is_too_slow(self) -> bool {
         let grace = if self.alone { SCHEDULING_GRACE } else { COMMON_GRACE };
-        let longer = |ms: u64, limit: Duration| u128::from(ms) > limit.as_millis();
         longer(self.idle_ms, grace)
             || (self.alone && longer(self.over_ms, RELUCTANCE))
             || longer(self.waited_ms, PATIENCE)
@@ -145,14 +184,30 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_waited_for_while_somebody_takes_something() {
-        let crowd = Crowd { since_ms: 10_000, looked_ms: 10_000 };
-        assert!(!crowd.is_hopeless(11_000, 0, true));
-        assert!(crowd.is_hopeless(11_001, 9_000, true));
-        assert!(!crowd.is_hopeless(14_900, 14_800, true));
-        assert!(crowd.is_hopeless(15_001, 15_000, true));
-        assert!(!crowd.is_hopeless(10_500, 10_400, false));
-        assert!(crowd.is_hopeless(10_501, 10_500, false), "a few do not hold up all others for long");
+    fn a_crowd_is_waited_for_while_it_reads() {
+        const MUCH: usize = 1 << 30;
+        let crowd = Crowd { since_ms: 10_000, waiting_bytes: MUCH, ..Crowd::default() };
+        assert!(!crowd.is_hopeless(10_500, 10, MUCH));
+        assert!(crowd.is_hopeless(10_501, 10, MUCH));
+        let left_bytes = MUCH - 10 * 4 * CROWD_PACE;
+        assert!(!crowd.is_hopeless(13_900, 10, left_bytes));
+        assert!(crowd.is_hopeless(14_100, 10, left_bytes), "drop by drop");
+        assert!(crowd.is_hopeless(15_001, 10, 0));
+    }
+
+    #[test]
+    fn a_few_hold_up_all_others_for_a_part_of_the_time() {
+        let mut held = Held::default();
+        for second in 0..60_u64 {
+            held.pass(second * 1_000, false);
+            held.pass(second * 1_000 + 190, true);
+            assert!(!held.is_too_long(), "{held:?}");
+        }
+        let mut held = Held::default();
+        held.pass(501, true);
+        assert!(held.is_too_long());
+        held.pass(10_000, false);
+        assert!(!held.is_too_long());
     }
 
     #[test]

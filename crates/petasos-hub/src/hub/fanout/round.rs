@@ -1,7 +1,10 @@
 //! A round: everything the log has gained since the last one, to everybody who gets it. Each event is matched once, and
 //! each subscriber's part goes out in one piece.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     event_loop::EventLoop,
@@ -20,6 +23,9 @@ use crate::{
     transport::Head,
 };
 
+/// The clock is looked at after so many sends: when a socket took bytes must not be told by the beginning of a long round.
+const CLOCK_EVERY: usize = 256;
+
 /// What a round is put together in is kept for the next one, if it is no larger.
 const SCRATCH_BYTES: usize = 1 << 20;
 
@@ -29,6 +35,7 @@ impl EventLoop {
         let Some(last) = events.last() else { return };
         self.head = Head { position: last.position, id: Some(last.update.id().to_owned()) };
         let (mut deliveries, mut bytes) = (0_u64, 0_u64);
+        let behind_bytes = self.behind_bytes();
         let mut hits = Vec::new();
         let mut woken: Vec<Arc<Queue>> = Vec::new();
         let mut touched: Vec<u32> = Vec::new();
@@ -44,9 +51,19 @@ impl EventLoop {
                 match &subscriber.sink {
                     Sink::Queue(queue) => match queue.push(event) {
                         Pushed::Unwanted => continue,
-                        Pushed::More => {}
-                        Pushed::First => woken.push(Arc::clone(queue)),
-                        Pushed::Full => self.pressing.push(*slot),
+                        Pushed::More => {
+                            self.waiting.insert(*slot);
+                        }
+                        Pushed::First => {
+                            woken.push(Arc::clone(queue));
+                            if event.len() > behind_bytes {
+                                self.waiting.insert(*slot);
+                            }
+                        }
+                        Pushed::Full => {
+                            self.waiting.insert(*slot);
+                            self.pressing.push(*slot);
+                        }
                     },
                     Sink::Socket(_) => {
                         if subscriber.list == NOTHING {
@@ -64,20 +81,18 @@ impl EventLoop {
         let metrics = &self.shared.metrics;
         metrics.deliveries_total.inc_by(deliveries);
         metrics.delivered_bytes_total.inc_by(bytes);
+        self.now_ms = self.clock(Instant::now());
         self.pressing_since_ms = self.now_ms;
         self.unfinished = events;
-        self.shed();
+        self.recount();
+        self.begin_to_wait();
         self.judge();
-        let now_ms = self.now_ms;
-        let crowded = self.most_are_behind() || self.shared.budget.is_half_used();
-        self.crowd = crowded.then_some(Crowd { since_ms: now_ms, looked_ms: now_ms });
     }
 
     /// What a round takes at most, in bytes.
     pub(super) fn round_bytes(&self) -> usize {
-        let config = &self.shared.config;
-        let share = config.backlog_total_bytes / TOTAL_PART / self.shared.census.live().max(1);
-        share.min(self.behind_bytes())
+        let share = self.shared.budget.share_bytes(self.shared.census.live()) / TOTAL_PART;
+        share.min(self.behind_bytes()).max(1)
     }
 
     /// What waits for a reader that is behind.
@@ -85,33 +100,64 @@ impl EventLoop {
         self.shared.config.backlog_bytes / BEHIND_PART
     }
 
-    /// Whether events are to wait, because most readers are behind, or because too much waits for all of them.
+    /// After a round: whether the next one has to wait.
+    fn begin_to_wait(&mut self) {
+        self.held.pass(self.now_ms, false);
+        if self.shared.budget.is_far_over() || (self.shared.budget.is_over() && self.held.is_too_long()) {
+            self.shed();
+        }
+        let crowded = self.most_are_behind() || self.shared.budget.is_over();
+        let now_ms = self.now_ms;
+        self.crowd = crowded.then_some(Crowd {
+            since_ms: now_ms,
+            looked_ms: now_ms,
+            waiting_bytes: self.counted_bytes,
+        });
+    }
+
+    /// Whether events are to wait, because most readers are behind, or because too much waits for all of them. Where it
+    /// is only a few who hold up all others, those with the most have to go when the others have borne enough.
     pub(super) fn is_crowded(&mut self) -> bool {
         let Some(crowd) = self.crowd else { return false };
         if crowd.looked_ms == self.now_ms {
             return true;
         }
         let most = self.most_are_behind();
-        let goes_on = (most || self.shared.budget.is_half_used())
-            && !crowd.is_hopeless(self.now_ms, self.progress_ms, most);
+        let over = self.shared.budget.is_over();
+        self.held.pass(self.now_ms, !most);
+        if over && !most && self.held.is_too_long() {
+            self.shed();
+        }
+        let goes_on = (most && !crowd.is_hopeless(self.now_ms, self.count.behind, self.counted_bytes))
+            || (!most && over && !self.held.is_too_long());
         self.crowd = goes_on.then_some(Crowd { looked_ms: self.now_ms, ..crowd });
         goes_on
     }
 
-    /// Counts this loop's readers anew, and says how it stands with all.
+    /// Whether most readers of all loops are behind, looked at once a millisecond.
     fn most_are_behind(&mut self) -> bool {
+        if self.counted.0 != self.now_ms {
+            self.recount();
+        }
+        self.counted.1
+    }
+
+    /// Counts this loop's readers anew. Only those are looked at that something may wait for.
+    fn recount(&mut self) {
         let bound_bytes = self.behind_bytes();
-        let is_behind = |slot: usize| {
-            self.table.get(slot).is_some_and(|subscriber| subscriber.waiting_bytes() > bound_bytes)
-        };
-        let behind = if self.table.queues() > 0 {
-            self.table.iter().filter(|(_, subscriber)| subscriber.waiting_bytes() > bound_bytes).count()
-        } else {
-            self.waiting.iter().filter(|slot| is_behind(**slot)).count()
-        };
-        let now = Count { live: self.table.live(), behind };
+        let (mut behind, mut all_bytes) = (0, 0);
+        let table = &self.table;
+        self.waiting.retain(|slot| {
+            let Some(subscriber) = table.get(*slot) else { return false };
+            let bytes = subscriber.waiting_bytes();
+            behind += usize::from(subscriber.is_live() && bytes > bound_bytes);
+            all_bytes += bytes;
+            bytes > 0
+        });
+        self.counted_bytes = all_bytes;
+        let now = Count { live: table.live(), behind };
         self.shared.census.recount(std::mem::replace(&mut self.count, now), now);
-        self.shared.census.most_are_behind()
+        self.counted = (self.now_ms, self.shared.census.most_are_behind());
     }
 
     /// Sends each subscriber what it gets. Those with equal lists are sent the same bytes, put together once.
@@ -126,6 +172,7 @@ impl EventLoop {
         by_list.sort_unstable();
         let mut list = Vec::new();
         let mut together = std::mem::take(&mut self.scratch);
+        let mut sent = 0_usize;
         for group in by_list.chunk_by(|one, other| one.0 == other.0) {
             self.groups.list(group[0].0, &mut list);
             let pieces = || list.iter().filter_map(|number| events.get(*number)).map(|event| event.framed());
@@ -139,6 +186,10 @@ impl EventLoop {
             };
             for (_, slot) in group {
                 let slot = *slot as usize;
+                sent += 1;
+                if sent % CLOCK_EVERY == 0 {
+                    self.now_ms = self.clock(Instant::now());
+                }
                 let Some(subscriber) = self.table.get_mut(slot) else { continue };
                 let Sink::Socket(outlet) = &mut subscriber.sink else { continue };
                 let written = outlet.send(ready, pieces(), self.now_ms, &self.shared.budget);
@@ -193,32 +244,63 @@ impl EventLoop {
                 }
                 let idle_ms = self.now_ms.saturating_sub(outlet.written_ms());
                 let lagging = Lagging { idle_ms, over_ms: outlet.over_ms(), waited_ms, alone };
-                if lagging.is_too_slow() {
-                    tracing::info!(
-                        ?lagging,
-                        waiting_bytes = outlet.waiting_bytes(),
-                        "a reader lags behind the others"
-                    );
-                    self.abandon(slot, EndReason::SlowReader);
-                    return false;
+                if !lagging.is_too_slow() {
+                    return true;
                 }
-                true
+                // Its news may not have been looked at yet: nobody is judged by what the loop has not come to.
+                if self.takes_more(slot) {
+                    return self
+                        .table
+                        .get(slot)
+                        .is_some_and(|subscriber| subscriber.waiting_bytes() > bound_bytes);
+                }
+                tracing::debug!(?lagging, "a reader lags behind the others");
+                self.abandon(slot, EndReason::SlowReader);
+                false
             }
         }
     }
 
-    /// While all together have more waiting than the process may hold: disconnects the reader of this loop that has most.
+    /// Whether the socket of a subscriber takes some of what waits.
+    pub(super) fn takes_more(&mut self, slot: usize) -> bool {
+        let Some(Sink::Socket(outlet)) = self.table.get_mut(slot).map(|subscriber| &mut subscriber.sink)
+        else {
+            return false;
+        };
+        let before = outlet.waiting_bytes();
+        let written = outlet.flush(self.now_ms, &self.shared.budget);
+        let took = outlet.waiting_bytes() < before;
+        self.after_write(slot, written);
+        took
+    }
+
+    /// While all together have more waiting than the process may hold: disconnects the readers of this loop that have more
+    /// than their share, those with the most first. Those of other loops are found there.
     pub(super) fn shed(&mut self) {
-        while self.shared.budget.is_over() {
-            let waiting = self.table.iter().map(|(slot, subscriber)| (subscriber.waiting_bytes(), slot));
-            // Other loops have the readers that are to go, and look for them within the interval of stalls.
-            let Some((waiting_bytes @ 1.., slot)) = waiting.max() else { return };
-            tracing::info!(waiting_bytes, "all backlogs together are over their bound; the largest goes");
+        let share_bytes = self.shared.budget.share_bytes(self.shared.census.live());
+        let mut waiting: Vec<_> = self
+            .waiting
+            .iter()
+            .filter_map(|slot| Some((self.table.get(*slot)?.waiting_bytes(), *slot)))
+            .filter(|(bytes, _)| *bytes > share_bytes)
+            .collect();
+        waiting.sort_unstable();
+        let mut gone = 0_usize;
+        while self.shared.budget.is_over()
+            && let Some((_, slot)) = waiting.pop()
+        {
+            gone += 1;
             match self.table.get(slot).map(|subscriber| &subscriber.sink) {
                 Some(Sink::Queue(queue)) => queue.give_up(),
                 Some(Sink::Socket(_)) => self.abandon(slot, EndReason::SlowReader),
-                None => return,
+                None => {}
             }
+        }
+        if gone > 0 {
+            tracing::info!(
+                readers = gone,
+                "more waited for all readers than the process may hold (hub.backlog_total): those with the most had to go"
+            );
         }
     }
 }

@@ -73,6 +73,8 @@ pub(super) struct Table {
     queues: usize,
     /// Those whose matchers are in the index.
     live: usize,
+    /// Removed since the table was last made smaller.
+    removed: usize,
 }
 
 impl Table {
@@ -84,6 +86,7 @@ impl Table {
             index: MatcherIndex::new(),
             queues: 0,
             live: 0,
+            removed: 0,
         }
     }
 
@@ -134,8 +137,11 @@ impl Table {
         self.unset_live(slot);
         let removed = self.subscribers.try_remove(slot)?;
         self.queues -= usize::from(matches!(removed.sink, Sink::Queue(_)));
-        // A storm leaves a table behind that nobody needs: slots in use stand near the front.
-        if self.subscribers.capacity() > 4_096 && self.subscribers.len() < self.subscribers.capacity() / 8 {
+        // A storm leaves a table behind that nobody needs. Giving it back looks at all slots, so it is tried now and then.
+        self.removed += 1;
+        let capacity = self.subscribers.capacity();
+        if capacity > 4_096 && self.subscribers.len() < capacity / 8 && self.removed > capacity / 8 {
+            self.removed = 0;
             self.subscribers.shrink_to_fit();
         }
         Some(removed.sink)
@@ -184,6 +190,11 @@ impl Table {
 }
 
 impl Subscriber {
+    /// Whether events are for it.
+    pub(super) fn is_live(&self) -> bool {
+        self.live
+    }
+
     /// How many bytes wait for it.
     pub(super) fn waiting_bytes(&self) -> usize {
         match &self.sink {

@@ -18,6 +18,9 @@ impl EventLoop {
     pub(super) fn fire(&mut self, slot: usize) {
         let (now_ms, heartbeat) = (self.now_ms, self.shared.config.heartbeat);
         let Some(subscriber) = self.table.get_mut(slot) else { return };
+        if matches!(&subscriber.sink, Sink::Socket(outlet) if outlet.is_ending()) {
+            return self.abandon(slot, EndReason::SlowReader);
+        }
         if let Some((_, reason)) = subscriber.end.filter(|(at, _)| *at <= now_ms / TICK_MS) {
             return self.end(slot, reason);
         }
@@ -65,7 +68,9 @@ impl EventLoop {
         let backlog_bytes = self.shared.budget.used_bytes();
         metrics.backlog_bytes.set(i64::try_from(backlog_bytes).unwrap_or(i64::MAX));
         self.backlog_told = backlog_bytes > 0;
-        self.shed();
+        if self.shared.budget.is_far_over() {
+            self.shed();
+        }
         let timeout = self.shared.config.dispatch_timeout;
         if timeout.is_zero() {
             return;
@@ -84,7 +89,11 @@ impl EventLoop {
             u128::from(self.now_ms.saturating_sub(outlet.written_ms())) > timeout.as_millis()
         };
         let stalled: Vec<usize> = self.waiting.iter().copied().filter(stalled).collect();
-        stalled.into_iter().for_each(|slot| self.abandon(slot, EndReason::SlowReader));
+        for slot in stalled {
+            if !self.takes_more(slot) {
+                self.abandon(slot, EndReason::SlowReader);
+            }
+        }
     }
 
     /// Ends spread evenly, in random order, so that the clients do not come back in one wave.
