@@ -48,6 +48,7 @@ async fn a_hub_in_256_mebibytes_survives_readers_that_never_read() {
     let (url, pid) = (format!("http://{address}/.well-known/mercure"), hub.pid().to_string());
     let (reading, seconds) = ((subscribers - idlers).to_string(), format!("{seconds}s"));
     let result = tokio::task::block_in_place(|| {
+        let _told = Told(&hub);
         bench(
             directory.path(),
             &[
@@ -84,4 +85,15 @@ async fn a_hub_in_256_mebibytes_survives_readers_that_never_read() {
     assert!(limit.peak_bytes() <= LIMIT_BYTES, "{peak_mib} MiB");
     drop(never_reading);
     hub.kill().await;
+}
+
+/// Shows what the hub has to say where the test fails.
+struct Told<'a>(&'a HubProcess);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.0.log_tail());
+        }
+    }
 }

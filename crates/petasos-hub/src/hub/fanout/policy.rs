@@ -30,6 +30,9 @@ pub(super) const TOTAL_PART: usize = 2;
 /// fifth of all time is borne.
 pub(super) const FORGIVEN_PART: u64 = 4;
 
+/// How long the pace of a few readers is measured.
+const PACE_TIME: Duration = Duration::from_millis(100);
+
 /// The pace, in bytes a second for each, that readers must keep for all others to wait for them.
 const CROWD_PACE: usize = 16 << 10;
 
@@ -77,21 +80,38 @@ pub(super) struct Crowd {
     pub(super) since_ms: u64,
     /// When it was looked at.
     pub(super) looked_ms: u64,
-    /// What waited for all of them then.
-    pub(super) waiting_bytes: usize,
+    /// When their pace was last measured, and what waited for all of them then.
+    pub(super) measured_ms: u64,
+    pub(super) measured_bytes: usize,
 }
 
 impl Crowd {
-    /// Whether it is of no use to wait for so many readers any longer: they take next to nothing, so that it is they who
-    /// are slow, however many they are; or it has been long.
-    pub(super) fn is_hopeless(self, now_ms: u64, behind: usize, waiting_bytes: usize) -> bool {
-        let waited_ms = now_ms.saturating_sub(self.since_ms);
-        if longer(waited_ms, PATIENCE) {
+    pub(super) fn new(now_ms: u64, waiting_bytes: usize) -> Self {
+        Self { since_ms: now_ms, looked_ms: now_ms, measured_ms: now_ms, measured_bytes: waiting_bytes }
+    }
+
+    /// Whether so many readers take what waits for them at a pace at which it is worth to wait. Where they take next to
+    /// nothing it is they who are slow, however many they are. A few have less time to show it.
+    pub(super) fn keeps_pace(
+        &mut self,
+        now_ms: u64,
+        most: bool,
+        readers: usize,
+        waiting_bytes: usize,
+    ) -> bool {
+        let passed_ms = now_ms.saturating_sub(self.measured_ms);
+        if !longer(passed_ms, if most { SCHEDULING_GRACE } else { PACE_TIME }) {
             return true;
         }
-        let expected_bytes = u128::from(waited_ms) * (CROWD_PACE * behind.max(1)) as u128 / 1_000;
-        let taken_bytes = self.waiting_bytes.saturating_sub(waiting_bytes);
-        longer(waited_ms, SCHEDULING_GRACE) && (taken_bytes as u128) < expected_bytes
+        let expected_bytes = u128::from(passed_ms) * (CROWD_PACE * readers.max(1)) as u128 / 1_000;
+        let taken_bytes = self.measured_bytes.saturating_sub(waiting_bytes);
+        (self.measured_ms, self.measured_bytes) = (now_ms, waiting_bytes);
+        taken_bytes as u128 >= expected_bytes
+    }
+
+    /// Whether it has been long, whatever they do.
+    pub(super) fn is_long(self, now_ms: u64) -> bool {
+        longer(now_ms.saturating_sub(self.since_ms), PATIENCE)
     }
 }
 
@@ -185,14 +205,23 @@ mod tests {
 
     #[test]
     fn a_crowd_is_waited_for_while_it_reads() {
-        const MUCH: usize = 1 << 30;
-        let crowd = Crowd { since_ms: 10_000, waiting_bytes: MUCH, ..Crowd::default() };
-        assert!(!crowd.is_hopeless(10_500, 10, MUCH));
-        assert!(crowd.is_hopeless(10_501, 10, MUCH));
-        let left_bytes = MUCH - 10 * 4 * CROWD_PACE;
-        assert!(!crowd.is_hopeless(13_900, 10, left_bytes));
-        assert!(crowd.is_hopeless(14_100, 10, left_bytes), "drop by drop");
-        assert!(crowd.is_hopeless(15_001, 10, 0));
+        let mut crowd = Crowd::new(10_000, 1 << 30);
+        assert!(crowd.keeps_pace(10_500, true, 10, 1 << 30));
+        assert!(!crowd.keeps_pace(10_501, true, 10, 1 << 30));
+        let left_bytes = (1 << 30) - 10 * CROWD_PACE;
+        assert!(crowd.keeps_pace(11_501, true, 10, left_bytes));
+        assert!(
+            !crowd.keeps_pace(12_601, true, 10, left_bytes - 10 * CROWD_PACE),
+            "a little less than the pace"
+        );
+        assert!(!crowd.is_long(15_000) && crowd.is_long(15_001));
+    }
+
+    #[test]
+    fn a_few_readers_have_less_time_to_show_that_they_read() {
+        let mut crowd = Crowd::new(10_000, 1_000);
+        assert!(crowd.keeps_pace(10_100, false, 1, 1_000));
+        assert!(!crowd.keeps_pace(10_101, false, 1, 1_000));
     }
 
     #[test]

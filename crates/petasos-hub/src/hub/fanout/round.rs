@@ -107,30 +107,26 @@ impl EventLoop {
             self.shed();
         }
         let crowded = self.most_are_behind() || self.shared.budget.is_over();
-        let now_ms = self.now_ms;
-        self.crowd = crowded.then_some(Crowd {
-            since_ms: now_ms,
-            looked_ms: now_ms,
-            waiting_bytes: self.counted_bytes,
-        });
+        self.crowd = crowded.then(|| Crowd::new(self.now_ms, self.counted_bytes));
     }
 
     /// Whether events are to wait, because most readers are behind, or because too much waits for all of them. Where it
     /// is only a few who hold up all others, those with the most have to go when the others have borne enough.
     pub(super) fn is_crowded(&mut self) -> bool {
-        let Some(crowd) = self.crowd else { return false };
-        if crowd.looked_ms == self.now_ms {
-            return true;
-        }
+        let Some(mut crowd) = self.crowd.filter(|crowd| crowd.looked_ms != self.now_ms) else {
+            return self.crowd.is_some();
+        };
         let most = self.most_are_behind();
         let over = self.shared.budget.is_over();
-        self.held.pass(self.now_ms, !most);
-        if over && !most && self.held.is_too_long() {
+        let paced = crowd.keeps_pace(self.now_ms, most, self.waiting.len(), self.counted_bytes);
+        self.held.pass(self.now_ms, !most && !paced);
+        if over && !paced && self.held.is_too_long() {
             self.shed();
         }
-        let goes_on = (most && !crowd.is_hopeless(self.now_ms, self.count.behind, self.counted_bytes))
-            || (!most && over && !self.held.is_too_long());
-        self.crowd = goes_on.then_some(Crowd { looked_ms: self.now_ms, ..crowd });
+        let goes_on =
+            (most || over) && !crowd.is_long(self.now_ms) && (paced || (!most && !self.held.is_too_long()));
+        crowd.looked_ms = self.now_ms;
+        self.crowd = goes_on.then_some(crowd);
         goes_on
     }
 
@@ -187,7 +183,7 @@ impl EventLoop {
             for (_, slot) in group {
                 let slot = *slot as usize;
                 sent += 1;
-                if sent % CLOCK_EVERY == 0 {
+                if sent.is_multiple_of(CLOCK_EVERY) {
                     self.now_ms = self.clock(Instant::now());
                 }
                 let Some(subscriber) = self.table.get_mut(slot) else { continue };
@@ -254,7 +250,11 @@ impl EventLoop {
                         .get(slot)
                         .is_some_and(|subscriber| subscriber.waiting_bytes() > bound_bytes);
                 }
-                tracing::debug!(?lagging, "a reader lags behind the others");
+                tracing::info!(
+                    ?lagging,
+                    waiting_bytes = self.table.get(slot).map(|s| s.waiting_bytes()),
+                    "a reader lags behind the others"
+                );
                 self.abandon(slot, EndReason::SlowReader);
                 false
             }
