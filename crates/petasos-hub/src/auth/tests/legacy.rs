@@ -263,6 +263,45 @@ async fn l03_a_hub_without_the_mode_says_that_a_token_is_an_old_one() {
     let hub = hub();
     let old = old_token(json!({"publish": ["*"]}));
     for token in [old.clone(), old.without_header("typ"), old_token(json!("broken"))] {
+fn numbered(number: usize) -> Signer {
+    Signer::secret(
+        Algorithm::HS256,
+        format!("secret {number:03} that is long enough for this hash").as_bytes(),
+    )
+}
+
+fn hub_of_issuers(count: usize) -> Authenticator {
+    let issuer_of = |number| {
+        let keys = Some(numbered(number).source());
+        issuer(&format!("https://{number:03}.example"), keys.clone(), keys)
+    };
+    Authenticator::new(AuthConfig {
+        // Not in the order of their ids.
+        issuers: (0..count).rev().map(issuer_of).collect(),
+        compatibility: Some(Compatibility::default()),
+        ..AuthConfig::default()
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn l03_an_old_token_that_names_no_issuer_is_tried_against_the_same_few_keys() {
+    let token = || old_token(json!({"publish": ["*"]}));
+    let few = hub_of_issuers(16);
+    assert_eq!(few.warnings(), Vec::<String>::new());
+    accepted(&few, &token().signed_by(&numbered(15))).await;
+    let many = hub_of_issuers(18);
+    for number in 0..18 {
+        let expected = if number < 16 { Ok(()) } else { Err(Reason::BadSignature) };
+        let token = token().signed_by(&numbered(number));
+        assert_eq!(outcome_for(&many, Role::Publisher, &token).await, expected, "{number}");
+    }
+    accepted(&many, &token().claim("iss", json!("https://017.example")).signed_by(&numbered(17))).await;
+    let warnings = many.warnings();
+    assert_eq!(warnings.len(), 2, "one for each role: {warnings:?}");
+    assert!(warnings[0].contains("18 keys of publishers") && warnings[0].contains("iss"), "{warnings:?}");
+}
+
         assert!(has_old_form(&token.clone().signed()));
         refused(&hub, &token.clone().signed(), Reason::OldToken).await;
         // Nothing is verified, and nothing is told but what the token says of itself.
