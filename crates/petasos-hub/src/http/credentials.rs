@@ -34,7 +34,7 @@ pub(super) fn read(shared: &Shared, request: &Parts, habits: &Habits) -> Result<
     if let Some(token) = request.uri.query().and_then(from_query).filter(|token| has_old_form(token.as_str()))
     {
         habits.note(OldHabit::AuthorizationParameter);
-        if shared.compatible {
+        if shared.compatible() {
             return Ok(Credentials::Parameter(token));
         }
     }
@@ -42,7 +42,7 @@ pub(super) fn read(shared: &Shared, request: &Parts, habits: &Habits) -> Result<
         && let Some(token) = credentials::cookie(&request.headers, OLD_COOKIE)
     {
         habits.note(OldHabit::Cookie);
-        if shared.compatible {
+        if shared.compatible() {
             return Ok(Credentials::Cookie(token));
         }
     }
@@ -66,7 +66,7 @@ pub(super) fn judged<G>(
 ) -> Result<G, Refusal> {
     let is_old = match &verdict {
         Ok(grant) => generation(grant) == Generation::Old,
-        Err(refusal) if shared.compatible => {
+        Err(refusal) if shared.compatible() => {
             refusal.kind() == RefusalKind::InvalidToken && credentials.token().is_some_and(has_old_form)
         }
         Err(refusal) => refusal.reason() == Reason::OldToken,

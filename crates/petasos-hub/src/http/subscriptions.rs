@@ -49,7 +49,7 @@ pub(super) async fn subscriptions(
     let (parts, _) = request.into_parts();
     let url = shared.urls.of(&parts)?;
     let path = parts.uri.path();
-    let selection = Selection::parse(path, shared.compatible)?;
+    let selection = Selection::parse(path, shared.compatible())?;
     let grant = authorize(&shared, &parts, &url, path)
         .await
         .map_err(|refusal| Rejection::unauthorized(&refusal, &url))?;
