@@ -41,7 +41,7 @@ pub use credentials::{AccessToken, Credentials};
 pub use explain::{Explanation, Outcome, Step};
 pub use grant::{PublishGrant, SubscribeGrant};
 pub use jwks::KeySetStatus;
-pub use legacy::{Generation, has_old_form};
+pub use legacy::{Generation, generation_of, has_old_form};
 pub use refusal::{Reason, Refusal, RefusalKind};
 
 use crate::topic::Base;
