@@ -254,6 +254,33 @@ async fn sighup_reloads_certificates_and_keys() {
     assert_eq!(running.exit_code().await, Some(0));
 }
 
+/// The line at start says how to leave the mode; a reload does as it says, and does not do the reverse.
+#[tokio::test]
+async fn l08_sighup_ends_version_0x_and_does_not_begin_it() {
+    let directory = scratch();
+    let write = |text: &str| std::fs::write(directory.path().join("petasos.toml"), text).expect("written");
+    let key = "publisher_jwt_key = 'the first secret, of more than 32 bytes'\n";
+    let unnamed = format!("[auth]\nanonymous = true\n{key}");
+    write(&unnamed);
+    let mut options = program(directory.path());
+    options.environment.retain(|(name, _)| !name.starts_with("PETASOS_ANONYMOUS"));
+    let mut running = Running::start(options).await;
+    running.hub().get("/.well-known/mercure?topic=a").send().await.expect(200);
+    write(&format!("{unnamed}issuer = ['https://issuer.example']\n"));
+    running.signal(Signal::HUP);
+    running.says("version 0.x of the protocol is served no more").await;
+    running.says("keys reloaded").await;
+    running.hub().get("/.well-known/mercure?topic=a").send().await.expect(400);
+    write(&unnamed);
+    running.signal(Signal::HUP);
+    running.says("because keys are given and no issuer is named").await;
+    running.says("a restart is needed").await;
+    running.says("keys reloaded").await;
+    running.hub().get("/.well-known/mercure?topic=a").send().await.expect(400);
+    running.signal(Signal::TERM);
+    assert_eq!(running.exit_code().await, Some(0));
+}
+
 #[tokio::test]
 async fn what_cannot_be_started_says_why_and_exits_accordingly() {
     let directory = scratch();

@@ -117,9 +117,20 @@ fn is_token68(token: &str) -> bool {
     !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
-/// The first cookie called `name`, in all `Cookie` fields (HTTP/2 splits them). Bytes, because other cookies may hold
-/// any.
+/// The token in the first cookie called `name`; `None` where it is empty, too.
 pub fn cookie(headers: &HeaderMap, name: &str) -> Option<AccessToken> {
+    let value = cookie_value(headers, name)?;
+    // Bytes that are no text make no token either; verification says so.
+    (!value.is_empty()).then(|| AccessToken::new(String::from_utf8_lossy(value)))
+}
+
+/// Whether there is a cookie called `name`, an empty one included.
+pub fn has_cookie(headers: &HeaderMap, name: &str) -> bool {
+    cookie_value(headers, name).is_some()
+}
+
+/// Looks into all `Cookie` fields (HTTP/2 splits them). Bytes, because other cookies may hold any.
+fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
     for pair in pairs {
         let Some(at) = pair.iter().position(|byte| *byte == b'=') else { continue };
@@ -127,9 +138,7 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<AccessToken> {
             continue;
         }
         let value = pair[at + 1..].trim_ascii();
-        let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
-        // Bytes that are no text make no token either; verification says so.
-        return (!value.is_empty()).then(|| AccessToken::new(String::from_utf8_lossy(value)));
+        return Some(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value));
     }
     None
 }

@@ -1,7 +1,7 @@
 //! The configured issuers, made ready: keys parsed, key sets known, everything that is wrong with them said at once
 //! (A10, A17).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Algorithm, AuthConfig, AuthConfigError, JwksLocation, KeySource, Role,
@@ -9,6 +9,7 @@ use super::{
     finding::shown,
     jwks::{KeySet, Timing},
     keys::VerifyingKey,
+    verify::MAX_KEYS_TRIED,
 };
 
 /// The secret in published examples of docker-compose files and framework recipes.
@@ -17,7 +18,8 @@ const EXAMPLE_SECRET: &[u8] = b"!ChangeThisMercureHubJWTSecretKey!";
 /// All issuers. Replaced as a whole when keys are configured anew.
 #[derive(Debug, Default)]
 pub(super) struct Issuers {
-    by_id: HashMap<String, Issuer>,
+    /// In an order, so that the same keys are tried for the same token in every process.
+    by_id: BTreeMap<String, Issuer>,
     /// Keys of the 0.x generation that no issuer has; `None` where old tokens are not read.
     old: Option<Issuer>,
     sets: Vec<Arc<KeySet>>,
@@ -111,7 +113,29 @@ impl Issuers {
                 subscriber: source(Role::Subscriber, &old.subscriber),
             });
         }
-        if errors.is_empty() { Ok(built) } else { Err(AuthConfigError(errors.join("\n"))) }
+        if errors.is_empty() {
+            built.warn_of_many_keys();
+            Ok(built)
+        } else {
+            Err(AuthConfigError(errors.join("\n")))
+        }
+    }
+
+    /// Old tokens need not name their issuer, and then not all keys are tried.
+    fn warn_of_many_keys(&mut self) {
+        for role in [Role::Publisher, Role::Subscriber] {
+            for algorithm in Algorithm::ALL {
+                let keys = self.old_keys(None, role);
+                let count = keys.iter().filter(|keys| keys.source.allows(algorithm)).count();
+                if count > MAX_KEYS_TRIED {
+                    self.warn(format!(
+                        "{count} keys of {role}s come into question for tokens of version 0.x with {algorithm} that name \
+                         no issuer, and the first {MAX_KEYS_TRIED} are tried, by the ids of their issuers: let such tokens \
+                         have an iss"
+                    ));
+                }
+            }
+        }
     }
 
     fn source(
@@ -192,7 +216,8 @@ impl Issuers {
     }
 
     /// The keys that old tokens of `role` may be signed with: those without an issuer, and the static ones of issuers. Of
-    /// the latter only those of the issuer that the token names, if it names one; old tokens need not.
+    /// the latter only those of the issuer that the token names, if it names one; old tokens need not. Always in the same
+    /// order.
     pub(super) fn old_keys(&self, named: Option<&str>, role: Role) -> Vec<OldKeys<'_>> {
         let Some(old) = &self.old else { return Vec::new() };
         let without_issuer = old.keys(role).map(|source| OldKeys { source, of_issuer: false });
@@ -239,6 +264,14 @@ fn allowlist(algorithms: &[Algorithm]) -> Arc<[Algorithm]> {
 }
 
 impl Source {
+    /// Whether a token with this algorithm may be signed with one of them.
+    pub(super) fn allows(&self, wanted: Algorithm) -> bool {
+        match self {
+            Self::Static { algorithm, .. } => *algorithm == wanted,
+            Self::Set { algorithms, .. } => algorithms.contains(&wanted),
+        }
+    }
+
     /// What it takes, for the operator.
     pub(super) fn describe(&self) -> String {
         match self {

@@ -44,15 +44,18 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Whether a token has the form of the 0.x generation: only such a one may come in a URL (L05). Nothing is verified.
+/// Of which generation a token is by its form: only an old one may come in a URL (L05). `None` where it cannot be read.
+/// Nothing is verified.
+pub fn generation_of(token: &str) -> Option<Generation> {
+    let parts = Parts::split(token).ok()?;
+    let (_, header) = parts.header().ok()?;
+    let (_, payload) = parts.payload().ok()?;
+    Some(generation(&header, &Claims(payload)))
+}
+
+/// Whether a token has the form of the 0.x generation. Nothing is verified.
 pub fn has_old_form(token: &str) -> bool {
-    let read = || {
-        let parts = Parts::split(token).ok()?;
-        let (_, header) = parts.header().ok()?;
-        let (_, payload) = parts.payload().ok()?;
-        Some(generation(&header, &Claims(payload)))
-    };
-    read() == Some(Generation::Old)
+    generation_of(token) == Some(Generation::Old)
 }
 
 /// Which rules a token stands under. Nothing in it is verified yet, and nothing is decided but that.

@@ -41,7 +41,7 @@ pub use credentials::{AccessToken, Credentials};
 pub use explain::{Explanation, Outcome, Step};
 pub use grant::{PublishGrant, SubscribeGrant};
 pub use jwks::KeySetStatus;
-pub use legacy::{Generation, has_old_form};
+pub use legacy::{Generation, generation_of, has_old_form};
 pub use refusal::{Reason, Refusal, RefusalKind};
 
 use crate::topic::Base;
@@ -135,18 +135,24 @@ impl Authenticator {
         if errors.is_empty() { Ok(()) } else { Err(AuthConfigError(errors.join("\n"))) }
     }
 
+    /// Whether the 0.x generation is served as well (section L). Once it is not, it never is again: see
+    /// [`Self::replace_keys`].
+    pub fn serves_old_generation(&self) -> bool {
+        self.issuers.load().reads_old_tokens()
+    }
+
     /// Puts the issuers and keys of another configuration into force, for requests from now on. Open streams go on until
-    /// their tokens end. [`Self::config`] still shows what this was made from, and the rest of that stays in force: also
-    /// whether the 0.x generation is served.
+    /// their tokens end. [`Self::config`] still shows what this was made from, and the rest of that stays in force. The
+    /// 0.x generation is served no more where the new configuration does not serve it; to serve it takes a new hub,
+    /// because what is open already would stay half of either.
     ///
     /// # Errors
     /// As for [`Self::new`]; then nothing changes.
     pub fn replace_keys(&self, config: &AuthConfig) -> Result<(), AuthConfigError> {
-        let compatibility =
-            self.config.compatibility.as_ref().map(|_| config.compatibility.clone().unwrap_or_default());
-        let config = AuthConfig { issuers: config.issuers.clone(), compatibility, ..AuthConfig::default() };
         let _alone = self.replacing.lock();
         let previous = self.issuers.load();
+        let compatibility = config.compatibility.clone().filter(|_| previous.reads_old_tokens());
+        let config = AuthConfig { issuers: config.issuers.clone(), compatibility, ..AuthConfig::default() };
         let next = Issuers::build(&config, &self.timing, Some(&previous))?;
         self.issuers.store(Arc::new(next));
         self.cache.clear();

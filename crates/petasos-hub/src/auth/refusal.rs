@@ -35,6 +35,8 @@ pub enum Reason {
     OldCookie,
     /// No token came but in the URL, as in the 0.x generation, where this hub does not look for it (L05).
     AuthorizationParameter,
+    /// A token of the 1.0 generation in the URL, where it is never read (A02).
+    TokenInUrl,
     /// `alg` is unknown, `none`, or not allowed for the key (A08).
     AlgorithmNotAllowed,
     /// An unknown `crit`, `b64` or `zip` (A08, C08).
@@ -77,6 +79,7 @@ impl Reason {
             Self::OldToken => "old_token",
             Self::OldCookie => "old_cookie",
             Self::AuthorizationParameter => "authorization_parameter",
+            Self::TokenInUrl => "token_in_url",
             Self::AlgorithmNotAllowed => "algorithm_not_allowed",
             Self::UnsupportedHeader => "unsupported_header",
             Self::UnknownIssuer => "unknown_issuer",

@@ -58,12 +58,12 @@ pub(super) async fn envelope(
 
     let mut response = answer(&shared, request, next).instrument(span.clone()).await;
 
-    caller.allow(&shared.config.cors_origins, shared.compatible, response.headers_mut());
+    caller.allow(&shared.config.cors_origins, shared.compatible(), response.headers_mut());
     response.headers_mut().insert(REQUEST_ID.clone(), id);
     framing.finish(response.headers_mut());
     let labels = RequestLabels { resource, method, status: response.status().as_u16() };
     if let Some(habits) = habits {
-        shared.generations.count(shared.hub.metrics(), &habits);
+        shared.generations.count(shared.hub.metrics(), &habits, shared.compatible());
     }
     tell(&shared, labels, response.extensions_mut().remove(), &span);
     response

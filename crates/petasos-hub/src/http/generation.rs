@@ -81,20 +81,15 @@ impl PartialEq for Habits {
 impl Eq for Habits {}
 
 /// Counts requests by generation, and tells the log of each kind of old client once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Generations {
-    /// Whether old clients are served.
-    compatible: bool,
     told: AtomicU8,
 }
 
 impl Generations {
-    pub(super) fn new(compatible: bool) -> Self {
-        Self { compatible, told: AtomicU8::new(0) }
-    }
-
     /// One request to a resource that both generations have. One of several habits counts under each of them.
-    pub(super) fn count(&self, metrics: &Metrics, habits: &Habits) {
+    /// `compatible`: old clients are served.
+    pub(super) fn count(&self, metrics: &Metrics, habits: &Habits, compatible: bool) {
         let count = |generation: Generation, kind| {
             let labels = GenerationLabels { generation: generation.as_str(), kind };
             metrics.requests_by_generation_total.get_or_create(&labels).inc();
@@ -108,22 +103,22 @@ impl Generations {
         }
         let news = habits.bits() & !self.told.fetch_or(habits.bits(), Ordering::Relaxed);
         for habit in OldHabit::ALL.into_iter().filter(|habit| news & habit.bit() != 0) {
-            self.tell(habit.as_str());
+            tell(habit.as_str(), compatible);
         }
     }
+}
 
-    fn tell(&self, kind: &'static str) {
-        if self.compatible {
-            tracing::info!(
-                kind,
-                "a client of version 0.x is served; petasos_requests_by_generation_total counts such requests"
-            );
-        } else {
-            tracing::warn!(
-                kind,
-                "a client of version 0.x has come, which this hub does not serve; \
-                 protocol_version_compatibility 8 would, beside those of version 1.0"
-            );
-        }
+fn tell(kind: &'static str, compatible: bool) {
+    if compatible {
+        tracing::info!(
+            kind,
+            "a client of version 0.x is served; petasos_requests_by_generation_total counts such requests"
+        );
+    } else {
+        tracing::warn!(
+            kind,
+            "a client of version 0.x has come, which this hub does not serve; \
+             protocol_version_compatibility 8 would, beside those of version 1.0"
+        );
     }
 }

@@ -176,8 +176,6 @@ struct Shared {
     config: Arc<HttpConfig>,
     urls: RequestUrls,
     streams: StreamLimits,
-    /// The 0.x generation is served as well (section L).
-    compatible: bool,
     generations: Generations,
 }
 
@@ -185,8 +183,12 @@ impl Shared {
     fn new(AppState { hub, auth, config }: AppState) -> Self {
         let urls = RequestUrls::new(Arc::clone(&config));
         let streams = StreamLimits::new(&config.limits);
-        let compatible = auth.config().compatibility.is_some();
-        Self { hub, auth, config, urls, streams, compatible, generations: Generations::new(compatible) }
+        Self { hub, auth, config, urls, streams, generations: Generations::default() }
+    }
+
+    /// The 0.x generation is served as well (section L). A reload of the configuration may end that.
+    fn compatible(&self) -> bool {
+        self.auth.serves_old_generation()
     }
 }
 

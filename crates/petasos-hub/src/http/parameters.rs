@@ -18,6 +18,10 @@ static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Parameters besides the matchers that a request may have. Unknown ones are ignored (S08), but not without end.
 const MAX_OTHER_PARAMETERS: usize = 1_000;
 
+/// Variables in the URI Templates of one subscriber. Each costs one look at the whole of every topic that no literal part
+/// tells apart, some microseconds for a long one; without a bound a body of 1 MiB could have 250,000.
+const MAX_VARIABLES: usize = 4_000;
+
 /// After so many compiled matchers other tasks get a chance: a URL pattern takes tens of microseconds.
 const MATCHERS_AT_A_TIME: usize = 32;
 
@@ -63,7 +67,8 @@ impl Parameters {
                     self.last_event_id.get_or_insert(value);
                     continue;
                 }
-                b"lastEventID" | b"Last-Event-ID" => {
+                // Some clients write the name of the field in letters of their own: Last-Event-Id (C05).
+                name if name == b"lastEventID" || name.eq_ignore_ascii_case(b"Last-Event-ID") => {
                     self.habits.note(OldHabit::Cursor);
                     if self.compatible {
                         let value = text("the cursor", pair)?;
@@ -104,7 +109,7 @@ impl Parameters {
     /// Compiles the matchers; each pair of type and value once.
     ///
     /// # Errors
-    /// 400 where there is none (S05) or one is not valid (S06).
+    /// 400 where there is none (S05), one is not valid (S06), or the templates have too many variables (M04).
     pub(super) async fn compile(self, base: &Base) -> Result<Vec<Matcher>, Rejection> {
         if self.matchers.is_empty() {
             let rejection = Rejection::new(Fault::NoMatcher);
@@ -117,6 +122,7 @@ impl Parameters {
         }
         let mut seen = HashSet::with_capacity(self.matchers.len());
         let mut compiled = Vec::with_capacity(self.matchers.len());
+        let mut variables = 0;
         for (match_type, value) in &self.matchers {
             if !seen.insert((*match_type, value)) {
                 continue;
@@ -127,6 +133,12 @@ impl Parameters {
                 Rejection::new(Fault::InvalidMatcher)
                     .saying(format!("A value of {prefix}{} is {error}.", match_type.as_str()))
             })?;
+            variables += matcher.variables();
+            if variables > MAX_VARIABLES {
+                return Err(Rejection::new(Fault::InvalidMatcher).saying(format!(
+                    "The values of topic have more variables together than the limit of {MAX_VARIABLES}."
+                )));
+            }
             compiled.push(matcher);
             if compiled.len() % MATCHERS_AT_A_TIME == 0 {
                 tokio::task::yield_now().await;
@@ -200,7 +212,7 @@ mod tests {
         assert_eq!(cursor(&["match=x", "last_event_id=b&last_event_id=c"], &none).as_deref(), Some("b"));
         assert_eq!(cursor(&["last_event_id"], &none).as_deref(), Some(""));
         assert_eq!(
-            cursor(&["Last-Event-ID=x&lastEventID=y"], &none),
+            cursor(&["Last-Event-ID=x&lastEventID=y&Last-Event-Id=z"], &none),
             None,
             "names of the 0.x generation (L06)"
         );
@@ -240,6 +252,41 @@ mod tests {
         for input in ["match=%FF", "match_urlpattern=a%C3", "last_event_id=%FF"] {
             assert_eq!(read(&[input]), Err("invalid_utf8"), "{input}");
         }
+    }
+
+    async fn compiled(input: &str) -> Result<usize, &'static str> {
+        let mut parameters = Parameters::new(true, Habits::default());
+        parameters.read(input.as_bytes(), &HttpLimits::default()).map_err(|rejection| rejection.code())?;
+        let base = Base::parse("https://hub.example/.well-known/mercure").expect("a base");
+        parameters.compile(&base).await.map(|compiled| compiled.len()).map_err(|rejection| rejection.code())
+    }
+
+    #[tokio::test]
+    async fn m04_the_variables_of_one_subscriber_are_bounded() {
+        let templates = |count: usize| {
+            let template = |n| format!("topic=/{n}{}&", "%7Ba:9%7D".repeat(40));
+            (0..count).map(template).collect::<String>()
+        };
+        assert_eq!(compiled(&templates(100)).await, Ok(100));
+        assert_eq!(compiled(&(templates(100) + "topic=%7Ba%7D")).await, Err("invalid_matcher"));
+        assert_eq!(compiled(&templates(100).repeat(2)).await, Ok(100), "each counts once");
+        let usual: String = (0..1_000).map(|n| format!("topic=/{n}/%7Bid%7D%7B?page,sort%7D&")).collect();
+        assert_eq!(compiled(&usual).await, Ok(1_000));
+    }
+
+    #[test]
+    fn c05_l06_the_old_cursor_is_read_in_any_case_of_the_name_of_the_field() {
+        for name in ["lastEventID", "Last-Event-ID", "Last-Event-Id", "last-event-id", "LAST-EVENT-ID"] {
+            let habits = Habits::default();
+            let mut parameters = Parameters::new(true, habits.clone());
+            let input = format!("topic=a&{name}=x");
+            assert!(parameters.read(input.as_bytes(), &HttpLimits::default()).is_ok());
+            assert_eq!(parameters.cursor(&HeaderMap::new()).as_deref(), Some("x"), "{name}");
+            assert!(habits.has(OldHabit::Cursor), "{name}");
+        }
+        let mut parameters = Parameters::new(true, Habits::default());
+        assert!(parameters.read(b"match=a&LASTEVENTID=x&LastEventId=y", &HttpLimits::default()).is_ok());
+        assert_eq!(parameters.cursor(&HeaderMap::new()), None);
     }
 
     #[test]

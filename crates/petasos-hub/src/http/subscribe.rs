@@ -47,7 +47,7 @@ const LOG_RETRY: Duration = Duration::from_millis(250);
 pub(super) async fn subscribe(shared: &Shared, request: Request) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
     let url = shared.urls.of(&parts)?;
-    let mut parameters = Parameters::new(shared.compatible, Habits::of(&parts));
+    let mut parameters = Parameters::new(shared.compatible(), Habits::of(&parts));
     if let Some(query) = parts.uri.query() {
         parameters.read(query.as_bytes(), &shared.config.limits)?;
     }
@@ -181,7 +181,7 @@ fn with_stream_fields(
     }
     // Ids have no control characters (P09). Whatever else they have is sent as it is, in UTF-8.
     if let Some(cursor) = cursor.and_then(|cursor| HeaderValue::from_bytes(cursor.as_bytes()).ok()) {
-        if shared.compatible {
+        if shared.compatible() {
             headers.insert(LAST_EVENT_ID.clone(), cursor.clone());
         }
         headers.insert(MERCURE_LAST_EVENT_ID.clone(), cursor);

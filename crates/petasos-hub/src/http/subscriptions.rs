@@ -49,7 +49,7 @@ pub(super) async fn subscriptions(
     let (parts, _) = request.into_parts();
     let url = shared.urls.of(&parts)?;
     let path = parts.uri.path();
-    let selection = Selection::parse(path, shared.compatible)?;
+    let selection = Selection::parse(path, shared.compatible())?;
     let grant = authorize(&shared, &parts, &url, path)
         .await
         .map_err(|refusal| Rejection::unauthorized(&refusal, &url))?;
@@ -93,7 +93,8 @@ enum Selection {
 }
 
 impl Selection {
-    /// A first segment that is no match type is the topic of a 0.x path, where that generation is served (L07).
+    /// A first segment that is no match type is the topic of a 0.x path, where that generation is served (L07) and the path
+    /// is short enough to be one.
     fn parse(path: &str, compatible: bool) -> Result<Self, Rejection> {
         let nothing = || Rejection::new(Fault::NotFound);
         let rest = path.strip_prefix(SUBSCRIPTIONS_PATH).ok_or_else(nothing)?;
@@ -108,7 +109,7 @@ impl Selection {
             (Some(match_type), [_, value, subscriber]) => (match_type, *value, Some(*subscriber)),
             (None, [topic]) if compatible && !topic.is_empty() => (MatchType::Topic, *topic, None),
             (None, [topic, subscriber]) if compatible => (MatchType::Topic, *topic, Some(*subscriber)),
-            (None, [_, _] | [_, _, _]) if !compatible => return Err(Rejection::new(Fault::UnknownMatchType)),
+            (None, [_, _] | [_, _, _]) => return Err(Rejection::new(Fault::UnknownMatchType)),
             _ => return Err(nothing()),
         };
         let value = decoded(value)?;
@@ -308,7 +309,8 @@ mod tests {
         assert_eq!(selection("/a%2Fb/urn%3Auuid%3A1"), Ok(single("a/b", "urn:uuid:1")));
         assert_eq!(selection("/topic/x"), Ok(single("topic", "x")));
         assert_eq!(selection("/Exact/x"), Ok(single("Exact", "x")));
-        assert_eq!(selection("/a/b/c"), Err(404));
+        assert_eq!(selection("/a/b/c"), Err(400), "E05: an unknown match type");
+        assert_eq!(selection("/a/b/c/d"), Err(404));
         assert_eq!(selection("/"), Err(404));
         // These two are the new form.
         assert_eq!(selection("/exact"), Err(404));

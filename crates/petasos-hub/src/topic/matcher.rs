@@ -174,6 +174,12 @@ impl Matcher {
             }
     }
 
+    /// How many variables of URI Templates it has (L01). A topic is looked at once for each of them, so that who takes
+    /// many matchers of one subscriber can bound what an update costs (M04).
+    pub fn variables(&self) -> usize {
+        self.template().map_or(0, |template| template.variables())
+    }
+
     /// The value, shared.
     pub(super) fn shared_value(&self) -> &Arc<str> {
         &self.value

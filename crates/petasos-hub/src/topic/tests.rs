@@ -259,6 +259,25 @@ fn m04_pathological_patterns_cost_little() {
 }
 
 #[test]
+fn m04_no_template_takes_much_memory() {
+    let values = [
+        "{a}b".repeat(256),
+        "\u{e9}a".repeat(2_000) + "{x}",
+        "\u{e9}{x}a".repeat(256),
+        format!("{{{}}}", ["a"; 256].join(",")),
+        format!("{{?{}}}", ["a*"; 256].join(",")),
+        "{+a:9999}".repeat(256),
+        format!("/{}{{x}}", "a/".repeat(4_000)),
+    ];
+    for value in values {
+        let matcher = Matcher::new(MatchType::Topic, &value, &hub()).unwrap();
+        assert!(matcher.variables() > 0, "{} is no template", &value[..12]);
+        let bytes = matcher.weight_bytes();
+        assert!(bytes < 20_000 + 8 * value.len(), "{} takes {bytes} bytes", &value[..12]);
+    }
+}
+
+#[test]
 fn m05_the_wildcard_selects_everything_whatever_its_type() {
     for match_type in [MatchType::Exact, MatchType::UrlPattern] {
         let matcher = Matcher::new(match_type, "*", &hub()).unwrap();

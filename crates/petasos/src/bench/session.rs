@@ -133,7 +133,7 @@ impl Hub {
         let (publisher, subscriber) = match given_key(common)? {
             Some(key) => {
                 let issuer = common.issuer.clone().unwrap_or_default();
-                let audience = common.audience.clone().unwrap_or_else(|| target.url.to_string());
+                let audience = common.audience.clone().unwrap_or_else(|| target.resource().to_string());
                 let algorithm = common.alg.unwrap_or_else(|| mint::algorithm_for(&key));
                 let mint = |publish| token(publish, &issuer, &audience, &key, algorithm);
                 (Some(mint(true)?), Some(mint(false)?))
@@ -170,7 +170,7 @@ impl Hub {
             publisher,
             subscriber,
             pids,
-            name: target.url.to_string(),
+            name: target.resource().to_string(),
             _child: child,
         })
     }

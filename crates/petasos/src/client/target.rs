@@ -82,7 +82,7 @@ pub enum TargetError {
     /// No URL of a hub.
     #[error("{url:?} is not the URL of a hub: {problem}")]
     Url {
-        /// As it was given.
+        /// As it was given, without what may be secret.
         url: String,
         /// In words.
         problem: String,
@@ -111,17 +111,15 @@ impl TargetArgs {
     /// Where the URL or the certificates cannot be used.
     pub fn resolve(&self, token_variable: Option<String>) -> Result<Target, TargetError> {
         let given = self.url.as_deref().filter(|url| !url.is_empty()).unwrap_or(DEFAULT_URL);
-        let url = hub_url(given).map_err(|problem| TargetError::Url { url: given.to_owned(), problem })?;
+        let url = hub_url(given).map_err(|problem| TargetError::Url { url: shown(given), problem })?;
         let host = url.host_str().unwrap_or_default().to_owned();
         // Brackets are the URL's spelling of an IPv6 address, not the address.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = url.port_or_known_default().unwrap_or(443);
         let tls = match url.scheme() {
             "https" => {
-                let name = ServerName::try_from(host.clone()).map_err(|error| TargetError::Url {
-                    url: given.to_owned(),
-                    problem: error.to_string(),
-                })?;
+                let name = ServerName::try_from(host.clone())
+                    .map_err(|error| TargetError::Url { url: shown(given), problem: error.to_string() })?;
                 Some(Tls { config: self.tls_config()?, name })
             }
             _ => None,
@@ -162,6 +160,18 @@ impl TargetArgs {
     }
 }
 
+/// A URL as it was given, without its query, which carries a token in version 0.x (L05), and without name and password.
+fn shown(given: &str) -> String {
+    let given = given.split(['?', '#']).next().unwrap_or_default();
+    match given.rsplit_once('@') {
+        Some((before, rest)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            if scheme.is_empty() { format!("…@{rest}") } else { format!("{scheme}://…@{rest}") }
+        }
+        None => given.to_owned(),
+    }
+}
+
 /// Reads the URL of a hub; a bare origin stands for its well-known path.
 fn hub_url(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|error| error.to_string())?;
@@ -182,6 +192,13 @@ impl Target {
     /// The value of the `Host` field: the host as the URL spells it, and the port unless it is the scheme's own.
     pub fn authority(&self) -> &str {
         self.url.authority()
+    }
+
+    /// The hub without the query of its URL, which may carry a token (L05): to be shown, and to be the audience of tokens.
+    pub fn resource(&self) -> Url {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        url
     }
 
     /// Path and query of the hub, with `query` appended to it.
@@ -297,6 +314,25 @@ mod tests {
     fn tokens_are_not_shown() {
         let args = TargetArgs { token: Some(Secret::new("hush")), ..TargetArgs::default() };
         assert!(!format!("{args:?}{:?}", args.resolve(None).expect("a target")).contains("hush"));
+    }
+
+    #[test]
+    fn l05_what_a_url_may_carry_of_a_token_is_not_shown() {
+        for url in [
+            "ftp://hub.test/x?authorization=hush",
+            "http://hub.test:port/?authorization=hush",
+            "http://user:hush@hub.test/",
+            "user:hush@hub.test",
+            "http://#authorization=hush",
+        ] {
+            let error = resolved(url).expect_err(url).to_string();
+            assert!(!error.contains("hush"), "{error}");
+        }
+        let error = resolved("ftp://a:b@hub.test/x?y").expect_err("ftp").to_string();
+        assert!(error.contains("ftp://\u{2026}@hub.test/x"), "{error}");
+        let target = resolved("https://hub.test/m?authorization=hush").expect("a target");
+        assert_eq!(target.resource().as_str(), "https://hub.test/m");
+        assert!(target.path_with("").contains("authorization=hush"), "it is sent");
     }
 
     #[test]

@@ -19,6 +19,14 @@ pub(super) const UNNAMED_ISSUER: &str = "https://localhost";
 const UNUSED_KEY: &str =
     "no issuer uses this key: name its issuer in MERCURE_TRUSTED_ISSUERS, or use it in an issuer block";
 
+const NO_KEYS: &str =
+    "this issuer has no keys: set MERCURE_PUBLISHER_JWT_KEY, MERCURE_SUBSCRIBER_JWT_KEY, or both";
+
+const OLD_KEYS_ONLY: &str = "this issuer has no keys: those of publisher_jwt, subscriber_jwt, publisher_jwks_url, \
+    subscriber_jwks_url and legacy.* are for tokens of version 0.x only; give the same keys in place of them as \
+    MERCURE_PUBLISHER_JWT_KEY and MERCURE_SUBSCRIBER_JWT_KEY (key sets as PETASOS_PUBLISHER_JWKS and \
+    PETASOS_SUBSCRIBER_JWKS), which are for both versions";
+
 const NO_PUBLISHER: &str = "nobody could publish, as no key of a publisher is configured: set MERCURE_PUBLISHER_JWT_KEY and \
     MERCURE_TRUSTED_ISSUERS, or add [[issuers]] to petasos.toml; to try things out on this machine, start with --dev; to \
     take updates without a token in a closed network, set PETASOS_ANONYMOUS_PUBLISH=true";
@@ -33,7 +41,7 @@ pub(super) fn build(reader: &mut Reader<'_>, dev: Option<&DevMode>, files: &dyn 
     let mode = Mode::read(reader);
     let keys = Keys::read(reader);
     let is_named = has_blocks || !reader.list("auth.issuer").is_empty();
-    let compatibility = keys.compatibility(reader, mode, is_named, has_blocks);
+    let compatibility = keys.compatibility(reader, mode, is_named);
     let issuers = match &compatibility {
         // Nobody else can have them; tokens of version 1.0 come from here.
         Some(old) if !is_named && keys.any().next().is_some() => {
@@ -67,8 +75,14 @@ pub(super) fn build(reader: &mut Reader<'_>, dev: Option<&DevMode>, files: &dyn 
         compatibility,
     };
     tell_about_roles(reader, &config);
-    tell_about_keys(reader, &config);
-    tell_about_missing_sets(reader, &config, files);
+    // What it and version 0.x have in common is told once. An issuer that somebody called so has keys of its own.
+    let is_unnamed = matches!(all.by_id.get(UNNAMED_ISSUER), Some(Origin::Default));
+    let mut told = config.clone();
+    if is_unnamed {
+        told.compatibility = None;
+    }
+    tell_about_keys(reader, &told);
+    tell_about_missing_sets(reader, &told, files);
     config
 }
 
@@ -113,8 +127,7 @@ fn simple_issuers(
             }
         }
         ([_, ..], None) if !has_blocks => {
-            let text =
-                "this issuer has no keys: set MERCURE_PUBLISHER_JWT_KEY, MERCURE_SUBSCRIBER_JWT_KEY, or both";
+            let text = if keys.old().next().is_some() { OLD_KEYS_ONLY } else { NO_KEYS };
             reader.problems.at(&origin, text);
         }
         // The issuers have blocks with their keys; naming them once more is what an image's environment does.
@@ -163,10 +176,6 @@ fn tell_about_keys(reader: &mut Reader<'_>, config: &AuthConfig) {
     let mut parsable = config.clone();
     // Where the keys are wrong, that has been said.
     parsable.issuers.retain(|issuer| issuer.publisher.is_some() || issuer.subscriber.is_some());
-    // What the unnamed issuer and version 0.x have in common is told once.
-    if parsable.issuers.iter().any(|issuer| issuer.id == UNNAMED_ISSUER) {
-        parsable.compatibility = None;
-    }
     match Authenticator::new(parsable) {
         Ok(authenticator) => {
             for warning in authenticator.warnings() {
@@ -192,8 +201,7 @@ fn tell_about_missing_sets(reader: &mut Reader<'_>, config: &AuthConfig, files: 
         ("keys of publishers without an issuer".to_owned(), &old.publisher),
         ("keys of subscribers without an issuer".to_owned(), &old.subscriber),
     ];
-    let unnamed = config.issuers.iter().any(|issuer| issuer.id == UNNAMED_ISSUER);
-    for (place, keys) in of_issuers.chain(without_issuer.into_iter().filter(|_| !unnamed)) {
+    for (place, keys) in of_issuers.chain(without_issuer) {
         let Some(KeySource::Jwks { location: JwksLocation::File(path), .. }) = keys else { continue };
         if !files.is_file(path) {
             reader.problems.warn(format!("{place}: there is no file {}", path.display()));

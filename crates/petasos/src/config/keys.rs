@@ -103,7 +103,7 @@ impl Keys {
     }
 
     /// Where the keys for tokens of version 0.x come from.
-    fn old(&self) -> impl Iterator<Item = &Origin> {
+    pub(super) fn old(&self) -> impl Iterator<Item = &Origin> {
         [&self.old_publisher, &self.old_subscriber].into_iter().flatten().map(|(_, origin)| origin)
     }
 
@@ -117,7 +117,6 @@ impl Keys {
         reader: &mut Reader<'_>,
         mode: Mode,
         is_named: bool,
-        has_blocks: bool,
     ) -> Option<Compatibility> {
         let by_itself = !is_named && self.any().next().is_some();
         match mode {
@@ -135,8 +134,10 @@ impl Keys {
             Mode::Unsaid => reader.problems.note(MODE_BY_ITSELF),
             Mode::On => reader.problems.note(MODE_ASKED_FOR),
         }
-        // Keys that the issuers share are theirs; where those have blocks, or there are none, they are nobody's.
-        let are_shared = is_named && !has_blocks;
+        // Keys that the issuers of this list share are theirs, and are told from those that no issuer has (L08): a token
+        // without a claim is nothing where an issuer's key signed it. Where all issuers have blocks, or there are none,
+        // they are nobody's.
+        let are_shared = !reader.list("auth.issuer").is_empty();
         let of = |old: &RoleKeys, simple: &RoleKeys| {
             let simple = simple.as_ref().filter(|_| !are_shared);
             old.as_ref().or(simple).and_then(|(keys, _)| keys.clone())

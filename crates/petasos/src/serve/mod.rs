@@ -108,9 +108,7 @@ async fn run_process(config: Config, args: ConfigArgs) -> Result<(), ServeError>
         }
     }
     let admin = start::bind_admin(&config)?;
-    let issuers = IssuerSource::new(move || {
-        config::load(&args).map(|config| config.auth).map_err(|errors| errors.to_string())
-    });
+    let issuers = IssuerSource::new(move || config::load(&args).map_err(|errors| errors.to_string()));
     start::run(config, Parts { issuers, ..parts }, public, admin, shutdown).await
 }
 

@@ -2,18 +2,19 @@
 
 use std::{fmt, sync::Arc};
 
-use petasos_hub::auth::{AuthConfig, Authenticator};
+use petasos_hub::auth::Authenticator;
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 
-use super::{drain::tell_manager, tls::Tls};
+use super::{drain::tell_manager, tell_notices, tls::Tls};
+use crate::config::Config;
 
-/// Reads issuers and keys from the configuration again. Errors are in words, one line each.
-type ReadKeys = dyn Fn() -> Result<AuthConfig, String> + Send + Sync;
+/// Reads the configuration again, for its issuers and keys. Errors are in words, one line each.
+type ReadConfig = dyn Fn() -> Result<Config, String> + Send + Sync;
 
 /// Where the issuers of the hub come from, for those whose keys stand in the configuration or in a file it names.
 #[derive(Clone, Default)]
-pub(super) struct IssuerSource(Option<Arc<ReadKeys>>);
+pub(super) struct IssuerSource(Option<Arc<ReadConfig>>);
 
 impl fmt::Debug for IssuerSource {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,7 +23,7 @@ impl fmt::Debug for IssuerSource {
 }
 
 impl IssuerSource {
-    pub(super) fn new(read: impl Fn() -> Result<AuthConfig, String> + Send + Sync + 'static) -> Self {
+    pub(super) fn new(read: impl Fn() -> Result<Config, String> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(read)))
     }
 }
@@ -56,11 +57,29 @@ pub(super) async fn load_keys(auth: &Authenticator) {
 
 async fn replace_keys(auth: &Arc<Authenticator>, source: &IssuerSource) {
     let Some(read) = source.0.clone() else { return };
-    let auth = Arc::clone(auth);
-    let replaced =
-        tokio::task::spawn_blocking(move || auth.replace_keys(&read()?).map_err(|error| error.to_string()));
+    let before = auth.serves_old_generation();
+    let replaced = {
+        let auth = Arc::clone(auth);
+        tokio::task::spawn_blocking(move || {
+            let config = read()?;
+            auth.replace_keys(&config.auth).map_err(|error| error.to_string())?;
+            Ok::<_, String>(config)
+        })
+    };
     match replaced.await {
-        Ok(Ok(())) => tracing::info!("keys reloaded"),
+        Ok(Ok(config)) => {
+            tell_notices(&config);
+            let asked_for = config.auth.compatibility.is_some();
+            match (before, asked_for) {
+                (true, false) => tracing::info!("version 0.x of the protocol is served no more"),
+                (false, true) => tracing::warn!(
+                    "the configuration asks for version 0.x of the protocol, which a running hub does not begin to serve: a \
+                     restart is needed"
+                ),
+                _ => {}
+            }
+            tracing::info!("keys reloaded");
+        }
         Ok(Err(error)) => tracing::warn!(error, "keys not reloaded, the last ones stay in force"),
         Err(error) => tracing::error!(%error, "keys not reloaded"),
     }

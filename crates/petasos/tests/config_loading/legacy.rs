@@ -139,6 +139,58 @@ fn l08_keys_of_the_image_stay_for_old_tokens_where_issuers_have_blocks() {
     assert_eq!(given.config().auth.issuers.len(), 1);
 }
 
+/// A token without the claim is refused where an issuer's key signed it, and read as one of the 0.x generation where nobody's
+/// did: so a key must not be both.
+#[test]
+fn l08_keys_that_named_issuers_share_are_theirs_beside_issuers_with_blocks() {
+    let block = format!(
+        "issuer {ISSUER} {{\n publisher {{\n jwt {SECRET}\n }}\n}}\nprotocol_version_compatibility 8"
+    );
+    let given = nothing()
+        .variable("MERCURE_TRUSTED_ISSUERS", "https://app")
+        .variable("MERCURE_SUBSCRIBER_JWT_KEY", OLD)
+        .variable("MERCURE_EXTRA_DIRECTIVES", &block);
+    assert_eq!(old_keys(&given), Some((Expected::None, Expected::None)));
+    let issuers = given.config().auth.issuers;
+    let app = issuers.iter().find(|issuer| issuer.id == "https://app").expect("an issuer");
+    assert_eq!(seen(&app.subscriber), hs256(OLD));
+}
+
+#[test]
+fn l08_an_issuer_is_not_given_the_keys_of_old_tokens_and_the_way_out_is_told() {
+    for key in [format!("publisher_jwt {OLD}"), "publisher_jwks_url https://a.example/jwks".to_owned()] {
+        let text = format!("protocol_version_compatibility 8\n{key}");
+        let given = nothing()
+            .variable("MERCURE_TRUSTED_ISSUERS", "https://app")
+            .variable("MERCURE_EXTRA_DIRECTIVES", &text);
+        let errors = given.errors();
+        assert!(errors.contains("tokens of version 0.x only"), "{errors}");
+        assert!(errors.contains("MERCURE_PUBLISHER_JWT_KEY") && errors.contains("PETASOS_PUBLISHER_JWKS"));
+        // The way out.
+        let with_key = given.variable("MERCURE_PUBLISHER_JWT_KEY", SECRET);
+        assert_eq!(with_key.config().auth.issuers[0].id, "https://app");
+    }
+}
+
+/// Only the issuer that nobody named has the same keys, of which is told once.
+#[test]
+fn keys_of_old_tokens_are_checked_also_where_an_issuer_is_called_localhost() {
+    let named = |legacy: &str| {
+        let text = format!("protocol_version_compatibility 8\n{legacy}");
+        nothing()
+            .variable("MERCURE_TRUSTED_ISSUERS", "https://localhost")
+            .variable("MERCURE_PUBLISHER_JWT_KEY", SECRET)
+            .variable("MERCURE_SUBSCRIBER_JWT_KEY", SECRET)
+            .variable("MERCURE_EXTRA_DIRECTIVES", &text)
+    };
+    let example = named("publisher_jwt !ChangeThisMercureHubJWTSecretKey!").notices();
+    assert_eq!(example.matches("the secret is the one of published examples").count(), 1, "{example}");
+    let broken = named("publisher_jwt \"-----BEGIN PUBLIC KEY-----\" RS256").errors();
+    assert!(broken.contains("keys of publishers without an issuer"), "{broken}");
+    let missing = named("publisher_jwks_url /no/such/file").notices();
+    assert!(missing.contains("there is no file /no/such/file"), "{missing}");
+}
+
 #[test]
 fn what_contradicts_itself_is_refused_with_the_way_out() {
     let off = old_environment().variable("PETASOS_PROTOCOL_VERSION_COMPATIBILITY", "off").errors();

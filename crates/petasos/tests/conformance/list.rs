@@ -309,6 +309,7 @@ macro_rules! every_case_with_the_mode {
                 l04_the_old_cookie_publishes_from_listed_origins_only,
                 l05_a_token_may_stand_in_the_url_if_it_is_an_old_one,
                 l05_a_token_in_the_url_is_not_repeated_by_any_answer,
+                l05_a_token_in_the_url_that_cannot_be_used_is_never_passed_over,
                 l08_a_key_without_an_issuer_verifies_old_tokens_only,
             ];
             old_cursors: [

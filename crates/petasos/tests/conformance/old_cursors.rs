@@ -7,8 +7,8 @@ use crate::{
     support::{LISTED, list_origin, nothing_more},
 };
 
-/// Both work whichever version is asked for.
-const PARAMETERS: [&str; 2] = ["lastEventID", "Last-Event-ID"];
+/// All work whichever version is asked for. The last one is in the README of event-source-polyfill.
+const PARAMETERS: [&str; 3] = ["lastEventID", "Last-Event-ID", "Last-Event-Id"];
 
 pub(crate) async fn c05_l06_clients_without_fields_resume_by_either_parameter(engine: Engine) {
     let hub = engine.hub().await;

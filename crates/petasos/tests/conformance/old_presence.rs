@@ -181,13 +181,16 @@ pub(crate) async fn l07_a_path_of_a_topic_lists_its_subscriptions(engine: Engine
         assert_eq!(list.header("content-type"), Some("application/json"));
         assert_eq!(list.json()["subscriptions"][0]["match"], topic);
     }
-    for path in [
-        format!("{of_topic}/urn%3Auuid%3A0"),
-        format!("{SUBSCRIPTIONS}/c/{}", form::escape(&subscriber)),
-        format!("{SUBSCRIPTIONS}/a/b/c"),
-        format!("{SUBSCRIPTIONS}/topic/b/{}", form::escape(&subscriber)),
-    ] {
+    for path in
+        [format!("{of_topic}/urn%3Auuid%3A0"), format!("{SUBSCRIPTIONS}/c/{}", form::escape(&subscriber))]
+    {
         old_list(&hub, &path).await.expect(404);
+    }
+    // E05: with three segments the first one can be nothing but a match type.
+    for path in
+        [format!("{SUBSCRIPTIONS}/a/b/c"), format!("{SUBSCRIPTIONS}/topic/b/{}", form::escape(&subscriber))]
+    {
+        old_list(&hub, &path).await.expect(400);
     }
     let nobody = old_list(&hub, &format!("{SUBSCRIPTIONS}/nobody")).await.expect(200).json();
     assert_eq!(nobody["subscriptions"], json!([]));

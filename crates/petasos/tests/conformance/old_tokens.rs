@@ -163,6 +163,9 @@ pub(crate) async fn l04_the_old_cookie_is_read_where_the_new_one_is_absent(engin
     bare_get(&hub).header("Cookie", both("bad", &old)).send().await.expect(200);
     bare_get(&hub).header("Cookie", with_old_cookie("bad")).send().await.expect_refusal(401, "invalid_token");
     bare_get(&hub).header("Cookie", with_old_cookie("")).send().await.expect(401);
+    // An application that logs out by emptying its cookie is not to be given back what was left of another one.
+    let answer = bare_get(&hub).header("Cookie", both(&old, "")).send().await.expect(401);
+    assert_eq!(answer.challenge().error(), None, "A04");
     // A02: a field goes before any cookie.
     bare_get(&hub).bearer(&old).header("Cookie", with_old_cookie("bad")).send().await.expect(200);
     let answer = bare_get(&hub).bearer("bad").header("Cookie", with_old_cookie(&old)).send().await;
@@ -182,6 +185,31 @@ pub(crate) async fn l04_the_old_cookie_publishes_from_listed_origins_only(engine
     post().origin(LISTED).send().await.expect(200);
     assert_eq!(stream.next_data().await, "1");
     nothing_more(&hub, &mut stream, "a").await;
+}
+
+/// Nobody is to take a stream without private updates for one with them.
+pub(crate) async fn l05_a_token_in_the_url_that_cannot_be_used_is_never_passed_over(engine: Engine) {
+    let hub = engine.hub_with(|config| config.auth.anonymous = true).await;
+    let code = async |request: petasos_testkit::Request| {
+        request.send().await.expect_refusal(401, "invalid_token").description().map(str::to_owned)
+    };
+    let cookie = format!("{COOKIE}={}", hub.subscriber().may_subscribe(&["*"]).mint());
+    let new = hub.subscriber().may_subscribe(&["*"]);
+    for (token, expected) in [
+        (new.mint(), "token_in_url"),
+        (new.header("typ", "JWT").mint(), "token_in_url"),
+        (hub.old_subscriber().header("typ", "at+jwt").mint(), "token_in_url"),
+        ("bad".to_owned(), "malformed_token"),
+        ("a.b.c".to_owned(), "malformed_token"),
+    ] {
+        assert_eq!(code(in_url(&hub, &token)).await.as_deref(), Some(expected));
+        assert_eq!(code(in_url(&hub, &token).header("Cookie", &cookie)).await.as_deref(), Some(expected));
+    }
+    let bytes = hub.get(&format!("{HUB_PATH}?topic=a&authorization=&authorization=%FF"));
+    assert_eq!(code(bytes).await.as_deref(), Some("malformed_token"));
+    in_url(&hub, "").send().await.expect(200);
+    // A02: a field goes before it.
+    in_url(&hub, "bad").bearer(&hub.old_subscriber().mint()).send().await.expect(200);
 }
 
 fn in_url(hub: &TestHub, token: &str) -> petasos_testkit::Request {

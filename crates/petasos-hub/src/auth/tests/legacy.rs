@@ -249,13 +249,57 @@ async fn l08_keys_without_an_issuer_are_replaced_with_the_others() {
     hub.replace_keys(&other).unwrap();
     refused(&hub, &token(&no_issuer()), Reason::BadSignature).await;
     accepted(&hub, &token(&third)).await;
-    // Whether the mode is on does not change while a hub runs.
+    // The mode can be left while a hub runs, and not entered.
     hub.replace_keys(&AuthConfig { compatibility: None, ..other.clone() }).unwrap();
-    refused(&hub, &token(&third), Reason::BadSignature).await;
-    accepted(&hub, &old_token(json!({"publish": ["*"]})).signed()).await;
+    assert!(!hub.serves_old_generation());
+    refused(&hub, &token(&third), Reason::OldToken).await;
+    refused(&hub, &old_token(json!({"publish": ["*"]})).signed(), Reason::OldToken).await;
+    accepted(&hub, &super::token().signed()).await;
+    hub.replace_keys(&other).unwrap();
+    assert!(!hub.serves_old_generation());
+    refused(&hub, &token(&third), Reason::OldToken).await;
     let plain = super::hub();
     plain.replace_keys(&other).unwrap();
     refused(&plain, &token(&third), Reason::OldToken).await;
+}
+
+fn numbered(number: usize) -> Signer {
+    Signer::secret(
+        Algorithm::HS256,
+        format!("secret {number:03} that is long enough for this hash").as_bytes(),
+    )
+}
+
+fn hub_of_issuers(count: usize) -> Authenticator {
+    let issuer_of = |number| {
+        let keys = Some(numbered(number).source());
+        issuer(&format!("https://{number:03}.example"), keys.clone(), keys)
+    };
+    Authenticator::new(AuthConfig {
+        // Not in the order of their ids.
+        issuers: (0..count).rev().map(issuer_of).collect(),
+        compatibility: Some(Compatibility::default()),
+        ..AuthConfig::default()
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn l03_an_old_token_that_names_no_issuer_is_tried_against_the_same_few_keys() {
+    let token = || old_token(json!({"publish": ["*"]}));
+    let few = hub_of_issuers(16);
+    assert_eq!(few.warnings(), Vec::<String>::new());
+    accepted(&few, &token().signed_by(&numbered(15))).await;
+    let many = hub_of_issuers(18);
+    for number in 0..18 {
+        let expected = if number < 16 { Ok(()) } else { Err(Reason::BadSignature) };
+        let token = token().signed_by(&numbered(number));
+        assert_eq!(outcome_for(&many, Role::Publisher, &token).await, expected, "{number}");
+    }
+    accepted(&many, &token().claim("iss", json!("https://017.example")).signed_by(&numbered(17))).await;
+    let warnings = many.warnings();
+    assert_eq!(warnings.len(), 2, "one for each role: {warnings:?}");
+    assert!(warnings[0].contains("18 keys of publishers") && warnings[0].contains("iss"), "{warnings:?}");
 }
 
 #[tokio::test]

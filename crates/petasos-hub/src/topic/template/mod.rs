@@ -6,6 +6,7 @@
 //! more memory than `{id}`.
 
 mod parse;
+mod places;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod rfc_tests;
@@ -44,18 +45,15 @@ pub(super) struct Template {
 /// A part of a template.
 #[derive(Debug, PartialEq, Eq)]
 enum Piece {
-    /// This text, in ASCII.
+    /// This text; what of it is beyond ASCII also percent-encoded.
     Literal(Box<str>),
-    /// Characters beyond ASCII: as they stand, which is how topics are published, or percent-encoded, which is how a
-    /// template is expanded.
-    Either(Box<str>, Box<str>),
     Expression(Expression),
 }
 
 /// `{…}`
 #[derive(Debug, PartialEq, Eq)]
 struct Expression {
-    operator: Operator,
+    operator: &'static Operator,
     variables: Box<[Variable]>,
 }
 
@@ -114,11 +112,7 @@ pub(super) fn intern(value: &str) -> Result<Option<Arc<Template>>, MatcherError>
             return Err(Some(MatcherError::TooLong { limit: MAX_TEMPLATE_BYTES }));
         }
         let pieces = parse::parse(value).ok_or(None)?;
-        let variables = |piece: &Piece| match piece {
-            Piece::Expression(expression) => expression.variables.len(),
-            Piece::Literal(_) | Piece::Either(..) => 0,
-        };
-        if pieces.iter().map(variables).sum::<usize>() > MAX_VARIABLES {
+        if count_variables(&pieces) > MAX_VARIABLES {
             return Err(Some(MatcherError::TooComplex));
         }
         Ok(Template { value: Arc::clone(value), hash, pieces: pieces.into() })
@@ -130,10 +124,31 @@ pub(super) fn intern(value: &str) -> Result<Option<Arc<Template>>, MatcherError>
     }
 }
 
+fn count_variables(pieces: &[Piece]) -> usize {
+    let variables = |piece: &Piece| match piece {
+        Piece::Expression(expression) => expression.variables.len(),
+        Piece::Literal(_) => 0,
+    };
+    pieces.iter().map(variables).sum()
+}
+
+/// What of a literal text follows its last character beyond ASCII: every expansion has it as it stands.
+fn ascii_tail(text: &str) -> &str {
+    match text.char_indices().rfind(|(_, character)| !character.is_ascii()) {
+        Some((at, character)) => &text[at + character.len_utf8()..],
+        None => text,
+    }
+}
+
 impl Template {
     /// The text it was made from.
     pub(super) fn value(&self) -> &Arc<str> {
         &self.value
+    }
+
+    /// How many variables it has: what a match costs, times the length of the topic.
+    pub(super) fn variables(&self) -> usize {
+        count_variables(&self.pieces)
     }
 
     /// Whether `topic` is an expansion. Linear in the length of the topic for each variable, or bounded (M04).
@@ -144,8 +159,7 @@ impl Template {
     /// The literal parts, segment by segment: a superset of what matches.
     pub(super) fn skeleton(&self) -> Skeleton {
         Skeleton::of(self.pieces.iter().flat_map(|piece| match piece {
-            Piece::Literal(text) => text.bytes().map(Part::Byte).collect(),
-            Piece::Either(..) => vec![Part::Wildcard(ByteSet::NONE)],
+            Piece::Literal(text) => text.chars().map(literal_part).collect(),
             Piece::Expression(expression) => vec![Part::Wildcard(expression.alphabet())],
         }))
     }
@@ -153,7 +167,7 @@ impl Template {
     /// What every expansion ends with.
     pub(super) fn suffix(&self) -> &str {
         match self.pieces.last() {
-            Some(Piece::Literal(text)) => text,
+            Some(Piece::Literal(text)) => ascii_tail(text),
             _ => "",
         }
     }
@@ -162,13 +176,20 @@ impl Template {
     pub(super) fn weight_bytes(&self) -> usize {
         let heap = |piece: &Piece| match piece {
             Piece::Literal(text) => text.len(),
-            Piece::Either(text, encoded) => text.len() + encoded.len(),
             Piece::Expression(Expression { variables, .. }) => {
                 size_of_val(&**variables)
                     + variables.iter().map(|variable| variable.name.len()).sum::<usize>()
             }
         };
         size_of::<Self>() + size_of_val(&*self.pieces) + self.pieces.iter().map(heap).sum::<usize>()
+    }
+}
+
+/// Of a character beyond ASCII it is unknown how it stands in a topic, but not that there is no slash in it.
+fn literal_part(character: char) -> Part {
+    match u8::try_from(character) {
+        Ok(byte) if byte.is_ascii() => Part::Byte(byte),
+        _ => Part::Wildcard(ByteSet::NONE),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The grammar of RFC 6570, section 2.
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::{Empty, Expression, Modifier, Operator, Piece, Variable};
 
 /// The largest prefix (RFC 6570, section 2.4.1).
@@ -21,29 +19,21 @@ pub(super) fn parse(text: &str) -> Option<Vec<Piece>> {
     Some(pieces)
 }
 
-/// Text between expressions, with its characters beyond ASCII set apart.
+/// Text between expressions.
 fn literal(text: &str, pieces: &mut Vec<Piece>) -> Option<()> {
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let end = rest.find(|character: char| character.is_ascii() != first.is_ascii()).unwrap_or(rest.len());
-        let (run, behind) = rest.split_at(end);
-        if first.is_ascii() {
-            if !is_literal(run.as_bytes()) {
-                return None;
-            }
-            pieces.push(Piece::Literal(run.into()));
-        } else {
-            let encoded = utf8_percent_encode(run, NON_ALPHANUMERIC).to_string();
-            pieces.push(Piece::Either(run.into(), encoded.into()));
-        }
-        rest = behind;
+    if !is_literal(text.as_bytes()) {
+        return None;
+    }
+    if !text.is_empty() {
+        pieces.push(Piece::Literal(text.into()));
     }
     Some(())
 }
 
-/// Section 2.1, with the apostrophe, which its grammar leaves out by mistake, as its errata say.
+/// Section 2.1, with the apostrophe, which its grammar leaves out by mistake, as its errata say, and with all characters
+/// beyond ASCII.
 fn is_literal(text: &[u8]) -> bool {
-    let plain = |byte: u8| matches!(byte, b'!'..=b'~') && !b"\"%<>\\^`{|}".contains(&byte);
+    let plain = |byte: u8| matches!(byte, b'!'..=b'~' | 0x80..) && !b"\"%<>\\^`{|}".contains(&byte);
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         at += match byte {
@@ -67,25 +57,31 @@ fn expression(inside: &str) -> Option<Expression> {
     Some(Expression { operator, variables })
 }
 
-fn operator(inside: &str) -> Option<(Operator, &str)> {
-    let plain = Operator { first: "", separator: ",", named: None, reserved: false };
-    let parts = |first, separator| Operator { first, separator, ..plain };
-    let named = |first, separator, empty| Operator { named: Some(empty), ..parts(first, separator) };
+const PLAIN: Operator = Operator { first: "", separator: ",", named: None, reserved: false };
+const RESERVED: Operator = Operator { reserved: true, ..PLAIN };
+const FRAGMENT: Operator = Operator { first: "#", ..RESERVED };
+const LABEL: Operator = Operator { first: ".", separator: ".", ..PLAIN };
+const SEGMENT: Operator = Operator { first: "/", separator: "/", ..PLAIN };
+const PARAMETER: Operator = Operator { first: ";", separator: ";", named: Some(Empty::Bare), ..PLAIN };
+const QUERY: Operator = Operator { first: "?", separator: "&", named: Some(Empty::WithEquals), ..PLAIN };
+const CONTINUATION: Operator = Operator { first: "&", ..QUERY };
+
+fn operator(inside: &str) -> Option<(&'static Operator, &str)> {
     let operator = match inside.bytes().next()? {
-        b'+' => Operator { reserved: true, ..plain },
-        b'#' => Operator { reserved: true, ..parts("#", ",") },
-        b'.' => parts(".", "."),
-        b'/' => parts("/", "/"),
-        b';' => named(";", ";", Empty::Bare),
-        b'?' => named("?", "&", Empty::WithEquals),
-        b'&' => named("&", "&", Empty::WithEquals),
+        b'+' => &RESERVED,
+        b'#' => &FRAGMENT,
+        b'.' => &LABEL,
+        b'/' => &SEGMENT,
+        b';' => &PARAMETER,
+        b'?' => &QUERY,
+        b'&' => &CONTINUATION,
         // Others are kept for later versions of the syntax, and are no names either.
-        _ => return Some((plain, inside)),
+        _ => return Some((&PLAIN, inside)),
     };
     Some((operator, &inside[1..]))
 }
 
-fn variable(text: &str, operator: Operator) -> Option<Variable> {
+fn variable(text: &str, operator: &Operator) -> Option<Variable> {
     let (name, modifier) = if let Some(name) = text.strip_suffix('*') {
         (name, Modifier::Explode)
     } else if let Some((name, length)) = text.split_once(':') {

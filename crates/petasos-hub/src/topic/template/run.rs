@@ -1,26 +1,31 @@
 //! A topic on its way through the pieces of a template.
 //!
 //! After each piece there is a set of places in the topic that can be reached. A piece makes the next set from the last
-//! one, by steps of one unit (a byte, or a percent-encoded one); steps are counted.
+//! one, from left to right and looking at each place once, by steps of one unit (a byte, or a percent-encoded one); steps
+//! are counted.
 
 use std::sync::LazyLock;
 
 use super::{
-    super::regex::ByteSet, Empty, Expression, Modifier, Operator, Piece, Variable, parse::is_triplet,
+    super::regex::ByteSet, Empty, Expression, Modifier, Operator, Piece, Variable, ascii_tail,
+    parse::is_triplet, places::Places,
 };
 
 /// How many units one match may look at, about a millisecond of work. Where it ends, the topic does not match (M04). A
 /// usual template looks at each unit of a topic once or twice.
-pub(super) const MAX_STEPS: usize = 200_000;
+const MAX_STEPS: usize = 200_000;
 
 /// How much text is compared for the price of one step.
 const BYTES_PER_STEP: usize = 16;
 
+/// How much of a set of places is made or looked through for the price of one step, in words.
+const WORDS_PER_STEP: usize = 16;
+
+/// Bytes behind the first one of a character in UTF-8, at most.
+const MAX_CONTINUATIONS: usize = 3;
+
 /// The budget is used up.
 struct Exhausted;
-
-/// Places in a topic, ascending.
-type Places = Vec<usize>;
 
 static UNRESERVED: LazyLock<ByteSet> = LazyLock::new(|| {
     let bytes = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z').chain(*b"-._~");
@@ -38,78 +43,119 @@ pub(super) fn class(reserved: bool) -> ByteSet {
 
 /// Whether the whole of `topic` is an expansion.
 pub(super) fn matches(pieces: &[Piece], topic: &str) -> bool {
-    let topic = topic.as_bytes();
-    if let Some(Piece::Literal(suffix)) = pieces.last()
-        && !topic.ends_with(suffix.as_bytes())
-    {
-        return false;
-    }
-    let mut run = Run { topic, steps_left: MAX_STEPS };
-    let mut places = vec![0];
-    for piece in pieces {
-        let next = match piece {
-            Piece::Literal(text) => run.text(&places, text),
-            Piece::Either(text, encoded) => run.text(&places, text).and_then(|mut next| {
-                next.extend(run.text(&places, encoded)?);
-                Ok(next)
-            }),
-            Piece::Expression(expression) => run.expression(expression, places),
-        };
-        match next {
-            Ok(next) if !next.is_empty() => places = sorted(next),
-            Ok(_) | Err(Exhausted) => return false,
-        }
-    }
-    places.last() == Some(&topic.len())
+    Run::new(topic, MAX_STEPS).matches(pieces).unwrap_or(false)
 }
 
-fn sorted(mut places: Places) -> Places {
-    places.sort_unstable();
-    places.dedup();
-    places
+/// What a match would look at if there were no bound.
+#[cfg(test)]
+pub(super) fn steps(pieces: &[Piece], topic: &str) -> usize {
+    let mut run = Run::new(topic, usize::MAX);
+    let _ = run.matches(pieces);
+    usize::MAX - run.steps_left
 }
 
 struct Run<'t> {
     topic: &'t [u8],
     steps_left: usize,
+    /// How many more characters a counted run may take from each place; empty until there is one, and all zero after it.
+    more: Vec<u16>,
 }
 
-impl Run<'_> {
+impl<'t> Run<'t> {
+    fn new(topic: &'t str, max_steps: usize) -> Self {
+        Self { topic: topic.as_bytes(), steps_left: max_steps, more: Vec::new() }
+    }
+
+    fn matches(&mut self, pieces: &[Piece]) -> Result<bool, Exhausted> {
+        if let Some(Piece::Literal(text)) = pieces.last()
+            && !self.topic.ends_with(ascii_tail(text).as_bytes())
+        {
+            return Ok(false);
+        }
+        let mut places = self.none()?;
+        places.insert(0);
+        for piece in pieces {
+            places = match piece {
+                Piece::Literal(text) => self.text(&places, text)?,
+                Piece::Expression(expression) => self.expression(expression, &places)?,
+            };
+            if places.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(places.contains(self.topic.len()))
+    }
+
     fn spend(&mut self, steps: usize) -> Result<(), Exhausted> {
         self.steps_left = self.steps_left.checked_sub(steps).ok_or(Exhausted)?;
         Ok(())
     }
 
+    /// An empty set.
+    fn none(&mut self) -> Result<Places, Exhausted> {
+        self.spend(1 + Places::words(self.topic.len()) / WORDS_PER_STEP)?;
+        Ok(Places::none(self.topic.len()))
+    }
+
     /// Behind this text.
-    fn text(&mut self, from: &[usize], text: &str) -> Result<Places, Exhausted> {
-        self.spend(from.len() * (1 + text.len() / BYTES_PER_STEP))?;
-        let stands_at = |place: &&usize| self.topic[**place..].starts_with(text.as_bytes());
-        Ok(from.iter().filter(stands_at).map(|place| place + text.len()).collect())
+    fn text(&mut self, from: &Places, text: &str) -> Result<Places, Exhausted> {
+        let mut behind = self.none()?;
+        let is_ascii = text.is_ascii();
+        for place in from.iter() {
+            let end = if is_ascii {
+                self.spend(1 + text.len() / BYTES_PER_STEP)?;
+                self.topic[place..].starts_with(text.as_bytes()).then(|| place + text.len())
+            } else {
+                self.beyond_ascii(place, text)?
+            };
+            if let Some(end) = end {
+                behind.insert(end);
+            }
+        }
+        Ok(behind)
+    }
+
+    /// Behind this text at `place`. A character beyond ASCII stands there as it is, which is how topics are published, or
+    /// percent-encoded, which is how a template is expanded.
+    fn beyond_ascii(&mut self, place: usize, text: &str) -> Result<Option<usize>, Exhausted> {
+        let mut at = place;
+        for character in text.chars() {
+            self.spend(1)?;
+            let mut buffer = [0; 4];
+            let bytes = character.encode_utf8(&mut buffer).as_bytes();
+            let rest = &self.topic[at..];
+            at += if rest.starts_with(bytes) {
+                bytes.len()
+            } else if !character.is_ascii() && starts_with_encoded(rest, bytes) {
+                3 * bytes.len()
+            } else {
+                return Ok(None);
+            };
+        }
+        Ok(Some(at))
     }
 
     /// Any of the variables may be undefined and leave nothing, not even a separator.
-    fn expression(&mut self, expression: &Expression, from: Places) -> Result<Places, Exhausted> {
+    fn expression(&mut self, expression: &Expression, from: &Places) -> Result<Places, Exhausted> {
         let operator = expression.operator;
         let set = class(operator.reserved);
         // Behind at least one value; `from` is where there was none yet.
-        let mut behind = Places::new();
+        let mut behind = self.none()?;
         for variable in &expression.variables {
-            let mut starts = self.text(&from, operator.first)?;
-            starts.extend(self.text(&behind, operator.separator)?);
-            let starts = sorted(starts);
-            behind.extend(self.variable(variable, operator, set, &starts)?);
-            behind = sorted(behind);
+            let mut starts = self.text(from, operator.first)?;
+            starts.unite(&self.text(&behind, operator.separator)?);
+            behind.unite(&self.variable(variable, operator, set, &starts)?);
         }
-        behind.extend(from);
+        behind.unite(from);
         Ok(behind)
     }
 
     fn variable(
         &mut self,
         variable: &Variable,
-        operator: Operator,
+        operator: &Operator,
         set: ByteSet,
-        from: &[usize],
+        from: &Places,
     ) -> Result<Places, Exhausted> {
         // A list without `*` is joined by commas.
         let list = set | ByteSet::of(b','.into());
@@ -125,7 +171,7 @@ impl Run<'_> {
     /// `name=value`, or what an empty value leaves of it.
     fn named(
         &mut self,
-        from: &[usize],
+        from: &Places,
         name: &str,
         empty: Empty,
         set: ByteSet,
@@ -137,7 +183,7 @@ impl Run<'_> {
             Empty::WithEquals => self.run(&equals, set, 0, most),
             Empty::Bare => {
                 let mut behind = self.run(&equals, set, 1, most)?;
-                behind.extend(bare);
+                behind.unite(&bare);
                 Ok(behind)
             }
         }
@@ -145,57 +191,83 @@ impl Run<'_> {
 
     /// Any number of values, or of pairs of keys and values. Which keys there are nobody knows: it is the variable that
     /// brings them along.
-    fn exploded(&mut self, from: &[usize], operator: Operator, set: ByteSet) -> Result<Places, Exhausted> {
-        let mut behind = Places::new();
-        let mut seen = vec![false; self.topic.len() + 1];
-        let mut starts = from.to_vec();
-        while !starts.is_empty() {
-            let mut ends = match operator.named {
-                None => self.run(&starts, set, 0, None)?,
-                Some(_) => self.run(&starts, set, 1, None)?,
+    fn exploded(&mut self, from: &Places, operator: &Operator, set: ByteSet) -> Result<Places, Exhausted> {
+        // Where a value or a key may begin; behind some of it; behind the `=` after a key; behind some of what follows.
+        const START: u8 = 1;
+        const KEY: u8 = 2;
+        const EQUALS: u8 = 4;
+        const VALUE: u8 = 8;
+        let mut behind = self.none()?;
+        let mut active = self.none()?;
+        active.unite(from);
+        self.spend(self.topic.len() / (BYTES_PER_STEP * WORDS_PER_STEP))?;
+        let mut states = vec![0; self.topic.len() + 1];
+        let mut next_place = active.first_from(0);
+        while let Some(place) = next_place {
+            let state = states[place] | if from.contains(place) { START } else { 0 };
+            let mut reach = |place: usize, state: u8| {
+                states[place] |= state;
+                active.insert(place);
             };
-            let equals = self.text(&ends, "=")?;
-            let with_value =
-                self.run(&equals, set, usize::from(operator.named == Some(Empty::Bare)), None)?;
-            if operator.named == Some(Empty::WithEquals) {
-                ends.clear();
+            if let Some(next) = self.character(place, set, false)? {
+                let key = if state & (START | KEY) != 0 { KEY } else { 0 };
+                let value = if state & (EQUALS | VALUE) != 0 { VALUE } else { 0 };
+                reach(next, key | value);
             }
-            ends.extend(with_value);
-            let ends = sorted(ends);
-            starts = self.text(&ends, operator.separator)?;
-            starts.retain(|place| !std::mem::replace(&mut seen[*place], true));
-            behind.extend(ends);
+            // Keys of named pairs are never empty; where an empty value has no `=` either, nothing is empty behind one.
+            let key_ends = state & KEY != 0 || state & START != 0 && operator.named.is_none();
+            let value_ends = state & VALUE != 0 || state & EQUALS != 0 && operator.named != Some(Empty::Bare);
+            let rest = &self.topic[place..];
+            if key_ends && rest.first() == Some(&b'=') {
+                reach(place + 1, EQUALS);
+            }
+            if value_ends || key_ends && operator.named != Some(Empty::WithEquals) {
+                behind.insert(place);
+                if rest.starts_with(operator.separator.as_bytes()) {
+                    reach(place + operator.separator.len(), START);
+                }
+            }
+            next_place = active.first_from(place + 1);
         }
-        Ok(sorted(behind))
+        Ok(behind)
     }
 
     /// Behind at least `least` and at most `most` characters, each of the set or percent-encoded. `least` is 0 or 1.
     fn run(
         &mut self,
-        from: &[usize],
+        from: &Places,
         set: ByteSet,
         least: usize,
         most: Option<u16>,
     ) -> Result<Places, Exhausted> {
-        let mut behind = Places::new();
-        let mut reached = None;
-        for &start in from {
-            // Without a bound, a run that begins within an earlier one goes where that one has gone.
-            if most.is_none() && reached.is_some_and(|reached| start <= reached) {
-                continue;
-            }
-            let (mut place, mut count) = (start, 0);
-            if least == 0 {
-                behind.push(place);
-            }
-            while most.is_none_or(|most| count < usize::from(most)) {
-                let Some(next) = self.character(place, set, most.is_some())? else { break };
-                (place, count) = (next, count + 1);
-                behind.push(place);
-            }
-            reached = Some(place);
+        let mut behind = self.none()?;
+        if least == 0 {
+            behind.unite(from);
         }
-        Ok(sorted(behind))
+        let mut active = self.none()?;
+        active.unite(from);
+        if most.is_some() {
+            self.more.resize(self.topic.len() + 1, 0);
+        }
+        let mut next_place = active.first_from(0);
+        while let Some(place) = next_place {
+            let more = most.map(|most| {
+                let left_over = std::mem::take(&mut self.more[place]);
+                if from.contains(place) { most } else { left_over }
+            });
+            if more != Some(0)
+                && let Some(next) = self.character(place, set, most.is_some())?
+            {
+                behind.insert(next);
+                active.insert(next);
+                // Of several ways to a place, the one that may go on for longest goes wherever the others would.
+                if let Some(more) = more {
+                    self.more[next] = self.more[next].max(more - 1);
+                }
+            }
+            next_place = active.first_from(place + 1);
+        }
+        Ok(behind)
     }
 
     /// Behind the character at `place`. Whole ones are wanted where characters are counted: one beyond ASCII is several
@@ -207,9 +279,9 @@ impl Run<'_> {
             return Ok(rest.first().is_some_and(|byte| set.contains(*byte)).then_some(place + 1));
         }
         let mut next = place + 3;
-        while whole && is_continuation(&self.topic[next..]) {
-            self.spend(1)?;
-            next += 3;
+        if whole {
+            let is_next = |count: &usize| is_continuation(&self.topic[place + 3 * count..]);
+            next += 3 * (1..=MAX_CONTINUATIONS).take_while(is_next).count();
         }
         Ok(Some(next))
     }
@@ -217,4 +289,14 @@ impl Run<'_> {
 
 fn is_continuation(text: &[u8]) -> bool {
     is_triplet(text) && matches!(text[1], b'8' | b'9' | b'a' | b'A' | b'b' | b'B')
+}
+
+/// Whether `text` begins with these bytes, each percent-encoded as RFC 6570 wants it, with capital letters.
+fn starts_with_encoded(text: &[u8], bytes: &[u8]) -> bool {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let (triplets, _) = text.as_chunks::<3>();
+    triplets.len() >= bytes.len()
+        && bytes.iter().zip(triplets).all(|(byte, triplet)| {
+            *triplet == [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+        })
 }
