@@ -75,6 +75,11 @@ async fn c05_l06_npm_event_source_polyfill_with_the_cursor_of_version_7() {
     subscriber_survives("event-source-polyfill", Generation::Old, Shown::Field, "Last-Event-ID").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c05_l06_npm_event_source_polyfill_with_the_cursor_as_its_readme_spells_it() {
+    subscriber_survives("event-source-polyfill", Generation::Old, Shown::Field, "Last-Event-Id").await;
+}
+
 /// The answer tells a 0.x client its cursor under the name that it knows, and a new one under the new name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l06_the_answer_carries_the_cursor_under_both_names() {

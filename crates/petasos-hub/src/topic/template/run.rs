@@ -97,8 +97,16 @@ impl<'t> Run<'t> {
         Ok(Places::none(self.topic.len()))
     }
 
+    fn copy(&mut self, places: &Places) -> Result<Places, Exhausted> {
+        self.spend(1 + Places::words(self.topic.len()) / WORDS_PER_STEP)?;
+        Ok(places.clone())
+    }
+
     /// Behind this text.
     fn text(&mut self, from: &Places, text: &str) -> Result<Places, Exhausted> {
+        if text.is_empty() {
+            return self.copy(from);
+        }
         let mut behind = self.none()?;
         let is_ascii = text.is_ascii();
         for place in from.iter() {
@@ -198,8 +206,7 @@ impl<'t> Run<'t> {
         const EQUALS: u8 = 4;
         const VALUE: u8 = 8;
         let mut behind = self.none()?;
-        let mut active = self.none()?;
-        active.unite(from);
+        let mut active = self.copy(from)?;
         self.spend(self.topic.len() / (BYTES_PER_STEP * WORDS_PER_STEP))?;
         let mut states = vec![0; self.topic.len() + 1];
         let mut next_place = active.first_from(0);
@@ -240,12 +247,9 @@ impl<'t> Run<'t> {
         least: usize,
         most: Option<u16>,
     ) -> Result<Places, Exhausted> {
-        let mut behind = self.none()?;
-        if least == 0 {
-            behind.unite(from);
-        }
-        let mut active = self.none()?;
-        active.unite(from);
+        // What is reached already, and with `least` zero that is all: the places behind no character are those of `from`.
+        let mut active = self.copy(from)?;
+        let mut behind_one = if least == 0 { None } else { Some(self.none()?) };
         if most.is_some() {
             self.more.resize(self.topic.len() + 1, 0);
         }
@@ -258,8 +262,10 @@ impl<'t> Run<'t> {
             if more != Some(0)
                 && let Some(next) = self.character(place, set, most.is_some())?
             {
-                behind.insert(next);
                 active.insert(next);
+                if let Some(behind) = &mut behind_one {
+                    behind.insert(next);
+                }
                 // Of several ways to a place, the one that may go on for longest goes wherever the others would.
                 if let Some(more) = more {
                     self.more[next] = self.more[next].max(more - 1);
@@ -267,7 +273,7 @@ impl<'t> Run<'t> {
             }
             next_place = active.first_from(place + 1);
         }
-        Ok(behind)
+        Ok(behind_one.unwrap_or(active))
     }
 
     /// Behind the character at `place`. Whole ones are wanted where characters are counted: one beyond ASCII is several
