@@ -1,5 +1,6 @@
 //! The resources of the protocol as an axum router. The only place that knows status codes.
 
+mod bases;
 mod body;
 mod cors;
 mod credentials;
@@ -35,6 +36,7 @@ use axum::{
 };
 
 use self::{
+    bases::Bases,
     fault::Fault,
     generation::Generations,
     limits::StreamLimits,
@@ -176,6 +178,7 @@ struct Shared {
     config: Arc<HttpConfig>,
     urls: RequestUrls,
     streams: StreamLimits,
+    bases: Bases,
     generations: Generations,
 }
 
@@ -183,7 +186,8 @@ impl Shared {
     fn new(AppState { hub, auth, config }: AppState) -> Self {
         let urls = RequestUrls::new(Arc::clone(&config));
         let streams = StreamLimits::new(&config.limits);
-        Self { hub, auth, config, urls, streams, generations: Generations::default() }
+        let (bases, generations) = (Bases::default(), Generations::default());
+        Self { hub, auth, config, urls, streams, bases, generations }
     }
 
     /// The 0.x generation is served as well (section L). A reload of the configuration may end that.

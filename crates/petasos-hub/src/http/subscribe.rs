@@ -29,6 +29,7 @@ use super::{
 use crate::{
     SubscribeError, SubscribeRequest,
     auth::{Refusal, SubscribeGrant},
+    topic::MatchType,
 };
 
 static MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
@@ -70,11 +71,13 @@ pub(super) async fn subscribe(shared: &Shared, request: Request) -> Result<Respo
         return Ok(with_stream_fields(shared, empty(StatusCode::OK), &parts, cursor.as_deref()));
     }
     let permit = shared.streams.open(url.client(), grant.subject())?;
+    let has_patterns = matchers.iter().any(|matcher| matcher.match_type() == MatchType::UrlPattern);
+    let base = if has_patterns { Some(shared.bases.enter(url.base())?) } else { None };
     let connection = parts.extensions.get::<ConnectionInfo>();
     let cut = connection.and_then(|connection| connection.cut.clone());
     let mut subscription = open(shared, grant, SubscribeRequest { matchers, cursor, cut }).await?;
-    if permit.counts() {
-        subscription.keep(permit);
+    if permit.counts() || base.is_some() {
+        subscription.keep((permit, base));
     }
     let cursor = subscription.cursor().map(str::to_owned);
     let response = if connection.is_some_and(|connection| connection.takes_streams) {

@@ -46,6 +46,12 @@ impl Recent {
         ring.bytes
     }
 
+    /// The newest event that was handed to the event loops.
+    pub(super) fn newest(&self) -> Position {
+        let until = self.ring.read().until;
+        if until == Position(u64::MAX) { Position::START } else { until }
+    }
+
     /// Forgets everything, and answers nobody until [`Self::restart`]: what comes next does not follow what is here.
     pub(super) fn forget(&self) {
         self.restart(Position(u64::MAX));

@@ -106,9 +106,9 @@ impl Hub {
 
     async fn start(&self, cursor: Option<&str>) -> Result<Start, SubscribeError> {
         let transport = &self.inner.transport;
-        // What was acknowledged before this request came must not be sent as live.
+        // What was there before this request came must not be sent as live.
         let Some(cursor) = cursor else {
-            self.reach(self.inner.shared.lag.newest()).await?;
+            self.reach(self.seen()).await?;
             return Ok(Start::Live);
         };
         if cursor.is_empty() {
@@ -117,7 +117,7 @@ impl Hub {
             return Ok(Start::LiveAfterNewest);
         }
         if !transport.info().history {
-            self.reach(self.inner.shared.lag.newest()).await?;
+            self.reach(self.seen()).await?;
             return Ok(Start::LiveWithoutHistory);
         }
         if cursor == EARLIEST {
@@ -128,6 +128,12 @@ impl Hub {
             Some(after) => Start::Replay { after, cursor: cursor.to_owned() },
             None => Start::Replay { after: Position::START, cursor: EARLIEST.to_owned() },
         })
+    }
+
+    /// What somebody may have seen already: a publisher its answer, or a subscriber of another event loop the event.
+    fn seen(&self) -> Position {
+        let shared = &self.inner.shared;
+        shared.lag.newest().max(shared.recent.newest())
     }
 
     /// Waits until the fan-out has handed out everything up to `position`.
