@@ -2,9 +2,10 @@
 
 use std::{
     ffi::OsStr,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -20,6 +21,8 @@ use crate::{Request, TestHub, within};
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks whether it is ready: the one thing here that no event announces.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Where the programs of tests listen.
+const PORTS: std::ops::Range<u32> = 12_000..32_000;
 /// How much of its log is shown where it failed.
 const LOG_TAIL_BYTES: usize = 4_000;
 
@@ -130,11 +133,20 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A port that was free a moment ago. Another process may take it first, which shows as a program that does not start.
+/// A port that was free a moment ago, on all addresses. It is none of those that the system gives to outgoing
+/// connections, of which tests make thousands. Another process may take it first, which shows as a program that does not
+/// start.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap_or_else(|error| panic!("no free port: {error}"))
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Test programs that run at the same time begin at different places.
+    let begin = std::process::id().wrapping_mul(97);
+    (0..count)
+        .map(|_| PORTS.start + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .unwrap_or_else(|| panic!("no free port in {PORTS:?}"))
 }
 
 /// A new directory that goes away with what is returned.

@@ -53,6 +53,13 @@ impl Node {
 
     pub(crate) async fn kill(&mut self) {
         self.process.take().unwrap().kill().await;
+        // In a namespace it is the child of what was killed, and may outlive it for a moment.
+        patiently("the end of the killed program", async {
+            while tokio::net::TcpStream::connect(self.options.admin).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     pub(crate) async fn start_again(&mut self) {

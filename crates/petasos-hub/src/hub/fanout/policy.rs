@@ -83,11 +83,19 @@ pub(super) struct Crowd {
     /// When their pace was last measured, and what waited for all of them then.
     pub(super) measured_ms: u64,
     pub(super) measured_bytes: usize,
+    /// What the last measurement said.
+    paced: bool,
 }
 
 impl Crowd {
     pub(super) fn new(now_ms: u64, waiting_bytes: usize) -> Self {
-        Self { since_ms: now_ms, looked_ms: now_ms, measured_ms: now_ms, measured_bytes: waiting_bytes }
+        Self {
+            since_ms: now_ms,
+            looked_ms: now_ms,
+            measured_ms: now_ms,
+            measured_bytes: waiting_bytes,
+            paced: true,
+        }
     }
 
     /// Whether so many readers take what waits for them at a pace at which it is worth to wait. Where they take next to
@@ -101,12 +109,13 @@ impl Crowd {
     ) -> bool {
         let passed_ms = now_ms.saturating_sub(self.measured_ms);
         if !longer(passed_ms, if most { SCHEDULING_GRACE } else { PACE_TIME }) {
-            return true;
+            return self.paced;
         }
         let expected_bytes = u128::from(passed_ms) * (CROWD_PACE * readers.max(1)) as u128 / 1_000;
         let taken_bytes = self.measured_bytes.saturating_sub(waiting_bytes);
         (self.measured_ms, self.measured_bytes) = (now_ms, waiting_bytes);
-        taken_bytes as u128 >= expected_bytes
+        self.paced = taken_bytes as u128 >= expected_bytes;
+        self.paced
     }
 
     /// Whether it has been long, whatever they do.
@@ -222,6 +231,7 @@ mod tests {
         let mut crowd = Crowd::new(10_000, 1_000);
         assert!(crowd.keeps_pace(10_100, false, 1, 1_000));
         assert!(!crowd.keeps_pace(10_101, false, 1, 1_000));
+        assert!(!crowd.keeps_pace(10_102, false, 1, 1_000), "until it is measured again");
     }
 
     #[test]
