@@ -13,18 +13,16 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{EndReason, budget::Budget, event::Event};
+use super::{
+    EndReason,
+    budget::Budget,
+    event::Event,
+    fanout::{PATIENCE, RELUCTANCE},
+};
 
 /// How long a connection that was handed bytes may take to come back for more before a full backlog counts against the
 /// reader and not against the hub: a socket that takes bytes comes back within the time the scheduler needs.
 const SCHEDULING_GRACE: Duration = Duration::from_millis(100);
-
-/// How long, all in all, fan-out waits for the socket of one reader that lags behind all others, before that reader's
-/// queue is empty again: a reader that takes a little every now and then would slow everybody down to its own pace.
-const RELUCTANCE: Duration = Duration::from_millis(500);
-
-/// However busy the machine is, fan-out does not wait longer than this for one connection to be scheduled.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Queue {

@@ -19,8 +19,6 @@ pub(super) struct Leaving {
     /// The head of its response.
     pub(super) head: response::Parts,
     pub(super) subscription: Subscription,
-    /// The client asked for the connection to end after it.
-    pub(super) ends_after: bool,
 }
 
 /// Between the service and the task of its connection.
@@ -42,14 +40,6 @@ impl Exit {
             && request.body().is_end_stream()
     }
 
-    /// Whether the client wants the connection to end after the answer.
-    pub(super) fn is_last(request: &Request<Incoming>) -> bool {
-        let options = request.headers().get_all(CONNECTION).iter();
-        options
-            .flat_map(|options| options.as_bytes().split(|byte| *byte == b','))
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-    }
-
     pub(super) fn leave(&self, leaving: Leaving) {
         *self.0.lock() = Some(leaving);
     }
@@ -60,21 +50,22 @@ impl Exit {
 }
 
 impl Leaving {
+    /// Whether the connection ends with the stream: the answer says that it is kept alive (S10) where it is.
+    pub(super) fn ends_after(&self) -> bool {
+        self.head.headers.get(CONNECTION).is_none_or(|option| option != "keep-alive")
+    }
+
     /// The head as hyper would write it for a body without a length.
     pub(super) fn head_bytes(&self) -> BytesMut {
         /// Most heads are smaller.
         const HEAD_BYTES: usize = 512;
         let mut out = BytesMut::with_capacity(HEAD_BYTES);
         out.put_slice(b"HTTP/1.1 200 OK\r\n");
-        for (name, value) in &self.head.headers {
-            if *name == CONNECTION && self.ends_after {
-                continue;
-            }
+        for (name, value) in self.head.headers.iter().filter(|(name, _)| **name != CONNECTION) {
             put_field(&mut out, name.as_str(), value.as_bytes());
         }
-        if self.ends_after {
-            put_field(&mut out, CONNECTION.as_str(), b"close");
-        }
+        let connection: &[u8] = if self.ends_after() { b"close" } else { b"keep-alive" };
+        put_field(&mut out, CONNECTION.as_str(), connection);
         put_field(&mut out, TRANSFER_ENCODING.as_str(), b"chunked");
         let now = httpdate::fmt_http_date(std::time::SystemTime::now());
         put_field(&mut out, DATE.as_str(), now.as_bytes());

@@ -83,7 +83,6 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         request
             .extensions_mut()
             .insert(ConnectionInfo { takes_streams: exit.is_some(), ..self.info.clone() });
-        let ends_after = Exit::is_last(&request);
         let answer = self.router.call(request);
         let phase = self.phase.clone();
         Box::pin(async move {
@@ -96,7 +95,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
                     response.extensions_mut().remove().and_then(|open: OpenStream| open.take())
             {
                 let (head, _) = response.into_parts();
-                exit.leave(Leaving { head, subscription, ends_after });
+                exit.leave(Leaving { head, subscription });
                 // The task of the connection takes it from here, and this goes with the rest of hyper.
                 return std::future::pending().await;
             }

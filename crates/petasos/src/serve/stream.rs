@@ -47,12 +47,18 @@ enum Next {
 
 impl PlainStream {
     pub(super) fn new(socket: Socket, leaving: Leaving, read_ahead: Bytes, cut: Arc<Notify>) -> Self {
-        let out = leaving.head_bytes();
-        let Leaving { subscription, ends_after, .. } = leaving;
+        let (out, ends_after) = (leaving.head_bytes(), leaving.ends_after());
         // What hyper has read may be much more than anybody needs to send ahead. It is not kept for hours.
         let too_much = read_ahead.len() > READ_AHEAD_BYTES;
         let read_ahead = if too_much { BytesMut::new() } else { read_ahead.into() };
-        Self { socket, subscription, ends_after: ends_after || too_much, cut, read_ahead, out }
+        Self {
+            socket,
+            subscription: leaving.subscription,
+            ends_after: ends_after || too_much,
+            cut,
+            read_ahead,
+            out,
+        }
     }
 
     /// Whether the connection ends with the stream.

@@ -1,8 +1,8 @@
 //! One event loop: a thread that owns its subscribers, their matcher index, their sockets and their timers.
 //!
 //! It sleeps in one call of `poll` until a socket, its inbox or a timer has something for it. In a turn it first looks at
-//! the sockets (so that no number of a socket is used again before its news were looked at), then at the commands, then
-//! at the events: one round ([`super::round`]). While it waits for lagging readers ([`super::policy`]) it takes no events,
+//! the sockets (so that no number of a socket is used again before its news were looked at), then at the commands, at the
+//! timers (so that no event is for a token that has run out), and at the events: one round ([`super::round`]). While it waits for lagging readers ([`super::policy`]) it takes no events,
 //! and does everything else.
 
 use std::{
@@ -53,7 +53,7 @@ pub(super) struct EventLoop {
     pub(super) reached: Arc<Reached>,
     poll: Poll,
     pub(super) begun: Instant,
-    /// Now, on the clock of this loop; looked at once a turn.
+    /// Now, on the clock of this loop; looked at once a turn, and now and then in a long round.
     pub(super) now_ms: u64,
     pub(super) head: Head,
     pub(super) table: Table,
@@ -61,7 +61,7 @@ pub(super) struct EventLoop {
     pub(super) wheel: Wheel,
     /// What a group of subscribers is sent is put together here.
     pub(super) scratch: Vec<u8>,
-    /// Sockets that did not take everything.
+    /// Subscribers that something waits for: all sockets that did not take everything, and queues that may not be empty.
     pub(super) waiting: HashSet<usize>,
     /// Readers with more than their bound waiting, since the round that is not finished for their sake.
     pub(super) pressing: Vec<usize>,
@@ -70,7 +70,7 @@ pub(super) struct EventLoop {
     pub(super) unfinished: Vec<Arc<Event>>,
     /// What this loop has told the census of readers.
     pub(super) count: Count,
-    /// Most readers are behind, and events wait for them.
+    /// Events wait for many readers.
     pub(super) crowd: Option<Crowd>,
     /// For how long a few readers have held up all others.
     pub(super) held: Held,

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{event_loop::EventLoop, inbox::Inbox, reached::Reached};
 pub(super) use self::{
-    policy::Census,
+    policy::{Census, PATIENCE, RELUCTANCE},
     subscriber::{Attached, Entry, Key},
 };
 use super::{HubConfig, SocketOwner, budget::Budget, publish::Lag, recent::Recent, stream::Lifetime};

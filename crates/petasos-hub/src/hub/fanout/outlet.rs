@@ -12,12 +12,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 
+use super::policy::FORGIVEN_PART;
 use crate::{
     chunk,
     hub::{EndReason, SocketOwner, budget::Budget, stream::Lifetime},
 };
-
-use super::policy::FORGIVEN_PART;
 
 /// What a piece that waits costs beside its bytes: its place in the backlog.
 const PIECE_BYTES: usize = size_of::<Bytes>();
@@ -181,7 +180,7 @@ impl Outlet {
         }
         self.kept.lifetime.ends_for(reason);
         self.ending = true;
-        let backlog = self.backlog.get_or_insert_default();
+        let backlog = self.backlog.get_or_insert_with(|| Backlog::since(now_ms));
         if reason == EndReason::TokenExpired {
             // What has begun must come to its end, or the terminating chunk is not seen as one.
             backlog.truncate(usize::from(backlog.begun), budget);

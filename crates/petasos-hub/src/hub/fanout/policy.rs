@@ -16,10 +16,10 @@ const COMMON_GRACE: Duration = Duration::from_secs(1);
 
 /// How long, all in all, fan-out waits for one reader that lags behind all others: one that takes a little every now and
 /// then would slow everybody down to its own pace. The same for readers that fill the memory of the process together.
-const RELUCTANCE: Duration = Duration::from_millis(500);
+pub(in crate::hub) const RELUCTANCE: Duration = Duration::from_millis(500);
 
 /// However busy the machine is, fan-out does not wait longer than this for one reader.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(in crate::hub) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A reader is behind when more than this part of its bound waits for it. A round takes no more than this, so that nobody
 /// comes from nothing to its bound in one, and no more than this part of the bound of the process for all of them.
@@ -74,15 +74,15 @@ pub(super) struct Count {
 /// Most readers are behind, or more waits for all together than the process may hold: it is the machine that is slow, or
 /// the one program behind them all, and the loop takes no more events until it has got better. So all go at the pace that
 /// most can keep, and publishers with them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Crowd {
     /// Since when.
-    pub(super) since_ms: u64,
+    since_ms: u64,
     /// When it was looked at.
     pub(super) looked_ms: u64,
     /// When their pace was last measured, and what waited for all of them then.
-    pub(super) measured_ms: u64,
-    pub(super) measured_bytes: usize,
+    measured_ms: u64,
+    measured_bytes: usize,
     /// What the last measurement said.
     paced: bool,
 }
@@ -157,7 +157,7 @@ fn longer(ms: u64, limit: Duration) -> bool {
 pub(super) struct Lagging {
     /// How long its socket has taken nothing.
     pub(super) idle_ms: u64,
-    /// How long it has been over its bound, since nothing waited for it.
+    /// How long it has been over its bound, less what was forgiven for the time in which it was not.
     pub(super) over_ms: u64,
     /// How long fan-out has waited for it now.
     pub(super) waited_ms: u64,

@@ -250,11 +250,8 @@ impl EventLoop {
                         .get(slot)
                         .is_some_and(|subscriber| subscriber.waiting_bytes() > bound_bytes);
                 }
-                tracing::info!(
-                    ?lagging,
-                    waiting_bytes = self.table.get(slot).map(|s| s.waiting_bytes()),
-                    "a reader lags behind the others"
-                );
+                // That it was disconnected is told with its name, when its lifetime ends.
+                tracing::debug!(?lagging, "a reader lags behind the others");
                 self.abandon(slot, EndReason::SlowReader);
                 false
             }
