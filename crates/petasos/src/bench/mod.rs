@@ -42,6 +42,7 @@ mod timer;
 mod usage;
 mod window;
 mod wire;
+mod workers;
 
 use std::{io::Write, process::ExitCode};
 

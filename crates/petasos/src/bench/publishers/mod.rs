@@ -19,15 +19,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::JoinHandle,
 };
 
-use mio::Waker;
 use parking_lot::Mutex;
 
 use super::{
-    choice::Distribution, clock::SECOND_NS, endpoint::Endpoint, histogram::Latencies, request::Publish,
+    choice::Distribution,
+    clock::SECOND_NS,
+    endpoint::Endpoint,
+    histogram::Latencies,
+    request::Publish,
     window::Window,
+    workers::{self, Workers},
 };
 
 /// How long updates that were due may still be sent when the time is over.
@@ -119,17 +122,26 @@ pub(crate) struct Record {
     pub(crate) latencies: Latencies,
 }
 
-#[derive(Debug)]
-struct Worker {
-    shown: Arc<Shown>,
-    waker: Arc<Waker>,
-    thread: Option<JoinHandle<()>>,
+impl workers::Shown for Shown {
+    type Command = Command;
+
+    fn quit() -> Command {
+        Command::Quit
+    }
+
+    fn commands(&self) -> &Mutex<VecDeque<Command>> {
+        &self.commands
+    }
+
+    fn recent(&self) -> &Mutex<Latencies> {
+        &self.recent
+    }
 }
 
 /// Publishers at work. They are closed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Publishers {
-    workers: Vec<Worker>,
+    workers: Workers<Shown>,
     count: usize,
     streams: usize,
 }
@@ -140,16 +152,10 @@ impl Publishers {
     /// # Errors
     /// There are no threads or files to be had.
     pub(crate) fn start(plan: &Plan) -> io::Result<Self> {
-        let threads = plan.threads.clamp(1, plan.count.max(1));
-        let workers = (0..threads).map(|index| {
-            let own: Vec<usize> = (index..plan.count).step_by(threads).collect();
-            let shown = Arc::new(Shown::default());
-            let (thread, waker) = thread::Thread::new(plan, &own, Arc::clone(&shown))?;
-            let builder = std::thread::Builder::new().name(format!("publishers-{index}"));
-            let thread = builder.spawn(move || thread.run())?;
-            Ok(Worker { shown, waker, thread: Some(thread) })
-        });
-        let workers = workers.collect::<io::Result<_>>()?;
+        let workers = Workers::start("publishers", plan.threads, plan.count, |own, _, shown| {
+            let (thread, waker) = thread::Thread::new(plan, &own, shown)?;
+            Ok((move || thread.run(), waker))
+        })?;
         Ok(Self { workers, count: plan.count, streams: plan.streams as usize })
     }
 
@@ -160,71 +166,59 @@ impl Publishers {
 
     /// Connections that are open.
     pub(crate) fn connected(&self) -> usize {
-        self.shown(|shown| shown.connected.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.connected.load(Ordering::Relaxed)).sum()
     }
 
     /// Updates that were acknowledged.
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.shown(|shown| shown.acknowledged.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.acknowledged.load(Ordering::Relaxed)).sum()
     }
 
     /// Answers that asked to try again later (429, 5xx); the update was sent again.
     pub(crate) fn refused(&self) -> u64 {
-        self.shown(|shown| shown.refused.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.refused.load(Ordering::Relaxed)).sum()
     }
 
     /// Connections that broke with an update under way.
     pub(crate) fn errors(&self) -> u64 {
-        self.shown(|shown| shown.errors.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.errors.load(Ordering::Relaxed)).sum()
     }
 
     /// Updates that were due and never sent.
     pub(crate) fn unsent(&self) -> u64 {
-        self.shown(|shown| shown.unsent.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.unsent.load(Ordering::Relaxed)).sum()
     }
 
     /// Why they cannot go on.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.shown(|shown| shown.failure.lock().clone()).flatten().next()
+        self.workers.shown(|shown| shown.failure.lock().clone()).flatten().next()
     }
 
     /// Adds the latencies since the last call to `to`.
     pub(crate) fn take_recent(&self, to: &mut Latencies) {
-        for worker in &self.workers {
-            let mut recent = worker.shown.recent.lock();
-            if recent.len() > 0 {
-                to.add(&recent);
-                recent.clear();
-            }
-        }
+        self.workers.take_recent(to);
     }
 
     /// Begins a job.
     pub(crate) fn begin(&self, job: &Job) {
-        for worker in &self.workers {
-            let mut commands = worker.shown.commands.lock();
-            worker.shown.idle.store(false, Ordering::Release);
-            commands.push_back(Command::Do(job.clone()));
-            drop(commands);
-            let _ = worker.waker.wake();
-        }
+        let busy = |shown: &Shown| shown.idle.store(false, Ordering::Release);
+        self.workers.tell_prepared(busy, || Command::Do(job.clone()));
     }
 
     /// Ends a job that would go on; what is under way or due is still sent and answered.
     pub(crate) fn stop(&self) {
-        self.tell(|| Command::Stop);
+        self.workers.tell(|| Command::Stop);
     }
 
     /// Whether the job is done, to its last answer.
     pub(crate) fn is_idle(&self) -> bool {
-        self.shown(|shown| shown.idle.load(Ordering::Acquire)).all(|idle| idle)
+        self.workers.shown(|shown| shown.idle.load(Ordering::Acquire)).all(|idle| idle)
     }
 
     /// What has been published. Complete while they are idle.
     pub(crate) fn record(&self) -> Record {
         let mut total = Record { published: vec![0; self.streams], ..Record::default() };
-        for worker in &self.workers {
-            let record = worker.shown.record.lock();
+        for record in self.workers.shown(|shown| shown.record.lock().clone()) {
             for (sum, published) in total.published.iter_mut().zip(&record.published) {
                 // A stream has one publisher, so that one of the two is 0.
                 *sum += published;
@@ -233,28 +227,5 @@ impl Publishers {
             total.latencies.add(&record.latencies);
         }
         total
-    }
-
-    fn shown<'s, T: 's>(&'s self, get: impl Fn(&Shown) -> T + 's) -> impl Iterator<Item = T> + 's {
-        self.workers.iter().map(move |worker| get(&worker.shown))
-    }
-
-    fn tell(&self, command: impl Fn() -> Command) {
-        for worker in &self.workers {
-            worker.shown.commands.lock().push_back(command());
-            // It fails only for a thread that has ended.
-            let _ = worker.waker.wake();
-        }
-    }
-}
-
-impl Drop for Publishers {
-    fn drop(&mut self) {
-        self.tell(|| Command::Quit);
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                let _ = thread.join();
-            }
-        }
     }
 }

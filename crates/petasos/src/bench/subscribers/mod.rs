@@ -15,11 +15,9 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
-    thread::JoinHandle,
 };
 
 use http::HeaderValue;
-use mio::Waker;
 use parking_lot::Mutex;
 
 use super::{
@@ -29,6 +27,7 @@ use super::{
     request::{self, Ids, Topics},
     sequence::Faults,
     window::Window,
+    workers::{self, Workers},
 };
 
 /// What each subscriber asks for.
@@ -165,17 +164,26 @@ struct Shown {
     commands: Mutex<VecDeque<Command>>,
 }
 
-#[derive(Debug)]
-struct Worker {
-    shown: Arc<Shown>,
-    waker: Arc<Waker>,
-    thread: Option<JoinHandle<()>>,
+impl workers::Shown for Shown {
+    type Command = Command;
+
+    fn quit() -> Command {
+        Command::Quit
+    }
+
+    fn commands(&self) -> &Mutex<VecDeque<Command>> {
+        &self.commands
+    }
+
+    fn recent(&self) -> &Mutex<Latencies> {
+        &self.recent
+    }
 }
 
 /// Subscribers at work. They are closed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Subscribers {
-    workers: Vec<Worker>,
+    workers: Workers<Shown>,
     count: usize,
 }
 
@@ -185,16 +193,11 @@ impl Subscribers {
     /// # Errors
     /// There are no threads or files to be had.
     pub(crate) fn start(plan: &Plan) -> io::Result<Self> {
-        let threads = plan.threads.clamp(1, plan.count.max(1));
-        let workers = (0..threads).map(|index| {
-            let own = (index..plan.count).step_by(threads).collect();
-            let shown = Arc::new(Shown::default());
-            let (thread, waker) = thread::Thread::new(plan, own, threads, Arc::clone(&shown))?;
-            let builder = std::thread::Builder::new().name(format!("subscribers-{index}"));
-            let thread = builder.spawn(move || thread.run())?;
-            Ok(Worker { shown, waker, thread: Some(thread) })
-        });
-        Ok(Self { workers: workers.collect::<io::Result<_>>()?, count: plan.count })
+        let workers = Workers::start("subscribers", plan.threads, plan.count, |own, threads, shown| {
+            let (thread, waker) = thread::Thread::new(plan, own, threads, shown)?;
+            Ok((move || thread.run(), waker))
+        })?;
+        Ok(Self { workers, count: plan.count })
     }
 
     /// How many there are to be.
@@ -204,70 +207,64 @@ impl Subscribers {
 
     /// Streams that are open.
     pub(crate) fn open(&self) -> usize {
-        self.shown(|shown| shown.open.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.open.load(Ordering::Relaxed)).sum()
     }
 
     /// Subscribers that had an update of each of their streams.
     pub(crate) fn ready(&self) -> usize {
-        self.shown(|shown| shown.ready.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.ready.load(Ordering::Relaxed)).sum()
     }
 
     /// Streams that ended although nobody wanted it.
     pub(crate) fn ended(&self) -> u64 {
-        self.shown(|shown| shown.ended.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.ended.load(Ordering::Relaxed)).sum()
     }
 
     /// Updates received.
     pub(crate) fn deliveries(&self) -> u64 {
-        self.shown(|shown| shown.deliveries.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.deliveries.load(Ordering::Relaxed)).sum()
     }
 
     /// When the last one came; 0 if none did.
     pub(crate) fn last_delivery_ns(&self) -> u64 {
-        self.shown(|shown| shown.last_delivery_ns.load(Ordering::Relaxed)).max().unwrap_or(0)
+        self.workers.shown(|shown| shown.last_delivery_ns.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
     /// Processor time of the threads, up to their last wait.
     pub(crate) fn cpu_ns(&self) -> u64 {
-        self.shown(|shown| shown.cpu_ns.load(Ordering::Relaxed)).sum()
+        self.workers.shown(|shown| shown.cpu_ns.load(Ordering::Relaxed)).sum()
     }
 
     /// Why a subscriber could not be opened.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.shown(|shown| shown.failure.lock().clone()).flatten().next()
+        self.workers.shown(|shown| shown.failure.lock().clone()).flatten().next()
     }
 
     /// How the first of the streams that ended did so.
     pub(crate) fn ending(&self) -> Option<String> {
-        self.shown(|shown| shown.ending.lock().clone()).flatten().next()
+        self.workers.shown(|shown| shown.ending.lock().clone()).flatten().next()
     }
 
     /// Adds the latencies since the last call to `to`.
     pub(crate) fn take_recent(&self, to: &mut Latencies) {
-        for worker in &self.workers {
-            let mut recent = worker.shown.recent.lock();
-            if recent.len() > 0 {
-                to.add(&recent);
-                recent.clear();
-            }
-        }
+        self.workers.take_recent(to);
     }
 
     /// Closes all connections without a word.
     pub(crate) fn cut(&self) {
-        self.tell(|| Command::Cut);
+        self.workers.tell(|| Command::Cut);
     }
 
     /// Opens all again, each behind its last update.
     pub(crate) fn reopen(&self) {
-        self.tell(|| Command::Open);
+        self.workers.tell(|| Command::Open);
     }
 
     /// What came in all, where `published` updates of each stream were sent.
     pub(crate) fn account(&self, published: &[u64], excused: &HashSet<(u32, u64)>) -> Account {
         let (published, excused) = (Arc::from(published), Arc::new(excused.clone()));
         let (answer, answers) = mpsc::channel();
-        self.tell(|| Command::Account {
+        self.workers.tell(|| Command::Account {
             published: Arc::clone(&published),
             excused: Arc::clone(&excused),
             answer: answer.clone(),
@@ -281,29 +278,6 @@ impl Subscribers {
             total.bytes += account.bytes;
         }
         total
-    }
-
-    fn shown<'s, T: 's>(&'s self, get: impl Fn(&Shown) -> T + 's) -> impl Iterator<Item = T> + 's {
-        self.workers.iter().map(move |worker| get(&worker.shown))
-    }
-
-    fn tell(&self, command: impl Fn() -> Command) {
-        for worker in &self.workers {
-            worker.shown.commands.lock().push_back(command());
-            // It fails only for a thread that has ended.
-            let _ = worker.waker.wake();
-        }
-    }
-}
-
-impl Drop for Subscribers {
-    fn drop(&mut self) {
-        self.tell(|| Command::Quit);
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                let _ = thread.join();
-            }
-        }
     }
 }
 
