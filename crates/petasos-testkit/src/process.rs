@@ -133,7 +133,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A port that was free a moment ago, on all addresses. It is none of those that the system gives to outgoing
+/// A port that was free a moment ago, on all addresses, and that this test program was not given before: two hubs that share
+/// ports between their processes would not notice each other. It is none of those that the system gives to outgoing
 /// connections, of which tests make thousands. Another process may take it first, which shows as a program that does not
 /// start.
 pub fn free_address() -> SocketAddr {

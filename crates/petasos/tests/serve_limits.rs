@@ -241,24 +241,18 @@ async fn a_reader_that_takes_nothing_is_cut_off_and_others_go_on() {
     let mut healthy = hub.subscribe(matching("a")).await;
     let data = "x".repeat(64 << 10);
     let begun = Instant::now();
-    while metric(&hub, "petasos_disconnects_total{reason=\"slow_reader\"}").await == 0 {
+    while hub.counted("petasos_disconnects_total{reason=\"slow_reader\"}").await == 0 {
         hub.publish(petasos_testkit::topic("a"), &data).await;
         assert_eq!(healthy.next_data().await, data);
         assert!(begun.elapsed() < Duration::from_secs(20), "the reader is still there");
     }
     // What it left in the kernel is given up, too.
     petasos_testkit::patiently("the cut", async {
-        while metric(&hub, "petasos_connections_open").await > 1 {
+        while hub.counted("petasos_connections_open").await > 1 {
             tokio::task::yield_now().await;
         }
     })
     .await;
     let (_, end) = stalled.closed().await;
     assert_ne!(end, End::Clean, "nobody can be told of an end that he does not read");
-}
-
-async fn metric(hub: &TestHub, name: &str) -> u64 {
-    let metrics = hub.admin_get("/metrics").await.expect(200);
-    let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map_or(0, |value| value.parse().expect("a count"))
 }

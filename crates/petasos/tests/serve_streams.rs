@@ -36,15 +36,9 @@ async fn next_text(connection: &mut Connection) -> String {
     }
 }
 
-async fn metric(hub: &TestHub, name: &str) -> u64 {
-    let metrics = hub.admin_get("/metrics").await.expect(200);
-    let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map_or(0, |value| value.parse().expect("a count"))
-}
-
 async fn becomes(hub: &TestHub, name: &str, value: u64) {
     patiently(name, async {
-        while metric(hub, name).await != value {
+        while hub.counted(name).await != value {
             tokio::task::yield_now().await;
         }
     })
@@ -158,7 +152,7 @@ async fn s13_a_stream_whose_token_runs_out_ends_with_the_event_that_has_begun() 
     for _ in 0..UPDATES {
         hub.publish(topic("a"), &"x".repeat(LARGE)).await;
     }
-    let backlog = || metric(&hub, "petasos_backlog_bytes");
+    let backlog = || hub.counted("petasos_backlog_bytes");
     patiently("a backlog, and its end with the token", async {
         while backlog().await < 4 * LARGE as u64 {
             tokio::task::yield_now().await;
@@ -197,10 +191,10 @@ async fn over_the_bound_of_the_process_those_with_the_most_waiting_are_disconnec
         hub.publish(topic("little"), &data).await;
     }
     let begun = Instant::now();
-    while metric(&hub, "petasos_disconnects_total{reason=\"slow_reader\"}").await == 0 {
+    while hub.counted("petasos_disconnects_total{reason=\"slow_reader\"}").await == 0 {
         hub.publish(topic("much"), &data).await;
         assert_eq!(healthy.next_data().await, data);
-        assert!(metric(&hub, "petasos_backlog_bytes").await <= 24 << 20);
+        assert!(hub.counted("petasos_backlog_bytes").await <= 24 << 20);
         assert!(begun.elapsed() < Duration::from_secs(20), "nobody was disconnected");
     }
     assert_ne!(greedy.closed().await.1, End::Clean);
@@ -244,7 +238,7 @@ async fn a_large_update_for_many_is_no_reason_to_disconnect_any_of_them() {
     for mut reader in readers {
         assert!(next_text(&mut reader).await.len() > LARGE);
     }
-    assert_eq!(metric(&hub, "petasos_disconnects_total{reason=\"slow_reader\"}").await, 0);
+    assert_eq!(hub.counted("petasos_disconnects_total{reason=\"slow_reader\"}").await, 0);
 }
 
 #[tokio::test]
@@ -264,5 +258,5 @@ async fn memory_and_table_follow_the_streams_under_churn() {
     }
     becomes(&hub, "mercure_subscribers_connected", 1).await;
     becomes(&hub, "petasos_connections_open", 1).await;
-    assert_eq!(metric(&hub, "mercure_subscribers_total").await, 401);
+    assert_eq!(hub.counted("mercure_subscribers_total").await, 401);
 }

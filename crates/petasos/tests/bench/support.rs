@@ -1,5 +1,7 @@
 //! Runs the program and reads what it writes.
 
+#![allow(dead_code)] // Each test program uses a part of this.
+
 use std::{
     path::PathBuf,
     process::{Command, Output, Stdio},

@@ -1,7 +1,5 @@
 //! Subscribers that come and go, among them such that never read, vanish, or close half: nothing of them stays.
 
-use petasos_testkit::process::scratch;
-
 use super::{bench, figure};
 use crate::common::count_from_environment;
 
@@ -13,30 +11,26 @@ fn e08_memory_and_descriptors_are_back_after_churn() {
     let seconds = format!("{}s", count_from_environment("CHURN_SECONDS", 6));
     let staying = count_from_environment("CHURN_SUBSCRIBERS", 300).to_string();
     let coming = count_from_environment("CHURN_RATE", 200).to_string();
-    let directory = scratch();
-    let result = bench(
-        directory.path(),
-        &[
-            "churn",
-            "--spawn",
-            "-s",
-            &staying,
-            "--churn",
-            &coming,
-            "--rate",
-            "50",
-            "--duration",
-            &seconds,
-            "--never-read",
-            "0.1",
-            "--vanish",
-            "0.1",
-            "--half-close",
-            "0.1",
-            "--source-addresses",
-            "8",
-        ],
-    );
+    let result = bench(&[
+        "churn",
+        "--spawn",
+        "-s",
+        &staying,
+        "--churn",
+        &coming,
+        "--rate",
+        "50",
+        "--duration",
+        &seconds,
+        "--never-read",
+        "0.1",
+        "--vanish",
+        "0.1",
+        "--half-close",
+        "0.1",
+        "--source-addresses",
+        "8",
+    ]);
     let (files_before, files_after) =
         (figure(&result, "files_before_count"), figure(&result, "files_after_count"));
     let (rss_before, rss_after) = (figure(&result, "rss_before_bytes"), figure(&result, "rss_after_bytes"));

@@ -15,29 +15,19 @@ mod churn;
 mod container;
 mod waves;
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+#[path = "../bench/support.rs"]
+mod support;
 
 use serde_json::Value;
 
 /// Runs `petasos bench` and returns its result; fails where the bench found a fault.
-fn bench(directory: &Path, arguments: &[&str]) -> Value {
-    let result = directory.join("result.json");
-    let mut command = Command::new(common::PROGRAM);
-    command.arg("bench").args(arguments).arg("--quiet").arg("--json").arg(&result).env_clear();
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    println!("{text}");
-    serde_json::from_str(&std::fs::read_to_string(result).unwrap()).unwrap()
+fn bench(arguments: &[&str]) -> Value {
+    let done = support::bench(&[arguments, &["--quiet", "--json", "r.json"]].concat()).done();
+    println!("{}", done.stdout());
+    done.result()
 }
 
 /// One of the figures of the hub.
 fn figure(result: &Value, name: &str) -> f64 {
-    let medians = result["medians"].as_array().unwrap();
-    let hub = medians.iter().find(|medians| medians["subject"] == "hub").unwrap();
-    hub["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name} in {result}"))
+    support::median(result, "hub", name)
 }

@@ -1,7 +1,5 @@
 //! A wave of connections that are idle ever after: none is taken for dead, and they cost next to nothing.
 
-use petasos_testkit::process::scratch;
-
 use super::{bench, figure};
 use crate::common::count_from_environment;
 
@@ -15,12 +13,9 @@ const SUBSCRIBER_BYTES: f64 = 4_096.0;
 #[test]
 fn e08_streams_of_one_wave_that_are_idle_are_not_taken_for_dead() {
     let subscribers = count_from_environment("WAVE_SUBSCRIBERS", 4_000).to_string();
-    let directory = scratch();
     // A stream that ends is a fault, which the bench exits with.
-    let result = bench(
-        directory.path(),
-        &["idle", "--spawn", "-s", &subscribers, "--duration", SECONDS, "--source-addresses", "4"],
-    );
+    let result =
+        bench(&["idle", "--spawn", "-s", &subscribers, "--duration", SECONDS, "--source-addresses", "4"]);
     assert!(figure(&result, "files_per_subscriber_count") > 0.99);
     let bytes = figure(&result, "rss_per_subscriber_bytes");
     assert!(bytes < SUBSCRIBER_BYTES, "{bytes} bytes for each subscriber");

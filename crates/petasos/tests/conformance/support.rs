@@ -99,3 +99,12 @@ pub(crate) async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
 pub(crate) fn shows_internals(text: &str) -> bool {
     [".rs", "src/", "::", "panicked", "0x", "regex", "Tokenizer"].iter().any(|sign| text.contains(sign))
 }
+
+/// Asserts how many requests of each generation and kind were counted.
+pub(crate) async fn counts(hub: &TestHub, expected: &[(&str, &str, u64)]) {
+    for (generation, kind, count) in expected {
+        let sample =
+            format!("petasos_requests_by_generation_total{{generation=\"{generation}\",kind=\"{kind}\"}}");
+        assert_eq!(hub.counted(&sample).await, *count, "{sample}");
+    }
+}

@@ -1,12 +1,6 @@
 //! The two generations of the protocol: what their clients ask for and show, and how their hubs are configured.
 
-use std::{
-    collections::HashSet,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    ops::Range,
-    path::Path,
-    sync::{LazyLock, Mutex},
-};
+use std::path::Path;
 
 use petasos_testkit::{
     HUB_PATH, TestHub, Token, form,
@@ -23,9 +17,6 @@ const HEARTBEAT: &str = "100ms";
 
 /// Streams of a hub that stops end within this time; a test need not wait longer.
 const DRAIN_TIMEOUT: &str = "300ms";
-
-/// Where hubs listen.
-const PORTS: Range<u16> = 12_000..32_000;
 
 /// The issuer of new tokens where the configuration names none.
 const UNNAMED_ISSUER: &str = "https://localhost";
@@ -86,9 +77,6 @@ impl Generation {
     /// What a process is started with on the store of this directory.
     pub(crate) fn options(self, directory: &Path, origins: &[&str]) -> ProcessOptions {
         let mut options = process_options(directory);
-        (options.address, options.admin) = (own_address(), own_address());
-        set(&mut options.environment, "PETASOS_LISTEN", options.address);
-        set(&mut options.environment, "PETASOS_ADMIN_ADDRESS", options.admin);
         match self {
             Self::New => options.environment.extend(
                 [
@@ -108,20 +96,6 @@ impl Generation {
         // Nothing that an image sets: for rolling restarts on one port.
         options.environment.push(("PETASOS_REUSE_PORT".into(), "true".into()));
         options
-    }
-}
-
-/// An address for one hub, which nobody else gets while it is away. Ports are shared here by the processes that follow each
-/// other, so that two hubs on one would not be noticed; and whoever binds all interfaces must not meet a connection that
-/// the system has given the same port, so that it lies below the range for those.
-pub(crate) fn own_address() -> SocketAddr {
-    static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
-    loop {
-        let port = rand::random_range(PORTS);
-        let is_new = TAKEN.lock().unwrap().insert(port);
-        if is_new && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-            return (Ipv4Addr::LOCALHOST, port).into();
-        }
     }
 }
 

@@ -4,11 +4,11 @@
 use petasos_testkit::{
     HUB_PATH, TestHub, Token,
     hub::{PUBLISHER_SECRET, SUBSCRIBER_SECRET},
-    process::{HubProcess, ProcessOptions, scratch},
+    process::{HubProcess, ProcessOptions, free_address, scratch},
 };
 use tempfile::TempDir;
 
-use crate::generation::{Generation, own_address, set};
+use crate::generation::{Generation, set};
 
 /// The hub's host as browsers name it, for whom a cookie with `__Secure-` is good on this host without TLS.
 const BROWSERS_HOST: &str = "localhost";
@@ -113,7 +113,7 @@ impl Hubs {
 
     /// Puts another process in its place without a gap: both listen on the port for a while.
     pub(crate) async fn roll(&mut self) {
-        self.options.admin = own_address();
+        self.options.admin = free_address();
         for name in ["PETASOS_ADMIN_ADDRESS", "MERCURE_ADMIN_ADDRESS"] {
             set(&mut self.options.environment, name, self.options.admin);
         }
