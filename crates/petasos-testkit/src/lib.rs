@@ -23,6 +23,7 @@ pub mod percentile;
 pub mod process;
 pub mod publish;
 pub mod request;
+pub mod servers;
 pub mod sse;
 pub mod stream;
 pub mod subscribe;

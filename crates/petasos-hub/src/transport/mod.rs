@@ -10,6 +10,7 @@ mod error;
 mod history;
 mod local;
 mod presence;
+pub mod remote;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

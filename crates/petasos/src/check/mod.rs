@@ -2,6 +2,7 @@
 //! the place of the store, without creating or binding anything.
 
 mod keys;
+mod remote;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -121,6 +122,7 @@ fn examine(config: &Config) -> Findings {
     match &config.transport {
         TransportConfig::Local => findings.fine.push("the log: in memory, without history".to_owned()),
         TransportConfig::Sqlite(store) => store::examine(store, &mut findings),
+        TransportConfig::Remote(log) => remote::examine(log, &mut findings),
     }
     findings
 }

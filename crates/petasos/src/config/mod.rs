@@ -33,7 +33,12 @@ mod value;
 
 use std::{path::PathBuf, time::Duration};
 
-use petasos_hub::{HubConfig, auth::AuthConfig, http::HttpConfig, transport::sqlite::SqliteConfig};
+use petasos_hub::{
+    HubConfig,
+    auth::AuthConfig,
+    http::HttpConfig,
+    transport::{remote::RemoteConfig, sqlite::SqliteConfig},
+};
 
 pub use self::{
     flags::OptionFlags,
@@ -93,6 +98,8 @@ pub enum TransportConfig {
     Local,
     /// The embedded store.
     Sqlite(SqliteConfig),
+    /// A log on a server.
+    Remote(RemoteConfig),
 }
 
 /// How listeners behave.

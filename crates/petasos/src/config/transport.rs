@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::percent_decode_str;
 use petasos_hub::transport::{
     Retention,
+    remote::{Address, RemoteConfig},
     sqlite::{BoltSource, SqliteConfig, Sync},
 };
 
@@ -35,9 +36,60 @@ const BOLT_STORE_SUFFIX: &str = ".sqlite";
 const ENGINES: [(&str, &[Parameter]); 3] =
     [("local", &[SUBSCRIPTIONS]), ("sqlite", SQLITE_PARAMETERS), ("bolt", BOLT_PARAMETERS)];
 
-/// Schemes of engines that are not part of this build.
-const OTHER_ENGINES: [&str; 10] =
-    ["redis", "rediss", "valkey", "valkeys", "nats", "tls", "postgres", "postgresql", "kafka", "pulsar"];
+/// Schemes of engines that run as servers of their own.
+const REMOTE_ENGINES: [RemoteEngine; 8] = [
+    remote("redis", cfg!(any()), &[], unchecked, 6379),
+    remote("rediss", cfg!(any()), &[], unchecked, 6379),
+    remote("valkey", cfg!(any()), &[], unchecked, 6379),
+    remote("valkeys", cfg!(any()), &[], unchecked, 6379),
+    remote("nats", cfg!(any()), &[], unchecked, 4222),
+    remote("tls", cfg!(any()), &[], unchecked, 4222),
+    remote("postgres", cfg!(any()), &[], unchecked, 5432),
+    remote("postgresql", cfg!(any()), &[], unchecked, 5432),
+];
+
+/// Schemes of engines that are not part of any build.
+const OTHER_ENGINES: [&str; 2] = ["kafka", "pulsar"];
+
+/// An engine that runs as a server of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RemoteEngine {
+    scheme: &'static str,
+    /// Whether it is part of this build.
+    is_built: bool,
+    /// The engine's own parameters, beside [`REMOTE_PARAMETERS`].
+    parameters: &'static [&'static str],
+    /// Says what is wrong with an address and its parameters, before anything connects.
+    check: fn(&RemoteConfig) -> Result<(), String>,
+    default_port: u16,
+}
+
+const fn remote(
+    scheme: &'static str,
+    is_built: bool,
+    parameters: &'static [&'static str],
+    check: fn(&RemoteConfig) -> Result<(), String>,
+    default_port: u16,
+) -> RemoteEngine {
+    RemoteEngine { scheme, is_built, parameters, check, default_port }
+}
+
+fn unchecked(_: &RemoteConfig) -> Result<(), String> {
+    Ok(())
+}
+
+fn find_remote(scheme: &str) -> Option<&'static RemoteEngine> {
+    static ENGINES: [RemoteEngine; REMOTE_ENGINES.len()] = REMOTE_ENGINES;
+    ENGINES.iter().find(|engine| engine.scheme == scheme)
+}
+
+/// What a URL of a remote engine may say beside the engine's own parameters.
+const REMOTE_PARAMETERS: &[Parameter] = &[
+    parameter("size", "history.size"),
+    parameter("max_age", "history.max_age"),
+    parameter("max_bytes", "history.max_bytes"),
+    SUBSCRIPTIONS,
+];
 
 /// A parameter in the query of a transport URL.
 #[derive(Clone, Copy)]
@@ -73,7 +125,13 @@ const BOLT_PARAMETERS: &[Parameter] = &[
 
 /// A transport URL taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Location {
+pub(super) enum Location {
+    Embedded(Embedded),
+    Remote(Address),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Embedded {
     engine: Engine,
     path: Option<PathBuf>,
 }
@@ -85,19 +143,29 @@ enum Engine {
     Bolt,
 }
 
+/// Whether the engine of this name runs as a server of its own.
+pub(super) fn is_remote(name: &str) -> bool {
+    find_remote(name).is_some()
+}
+
 /// Whether `name` is an engine of this build.
 pub(super) fn check_engine(name: &str) -> Result<(), String> {
     if ENGINES.iter().any(|(known, _)| *known == name) {
         return Ok(());
     }
-    let known = ENGINES.map(|(known, _)| known);
-    if OTHER_ENGINES.contains(&name) {
+    let remote = REMOTE_ENGINES.iter().filter(|engine| engine.is_built).map(|engine| engine.scheme);
+    let known: Vec<_> = ENGINES.iter().map(|(known, _)| *known).chain(remote).collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    if OTHER_ENGINES.contains(&name) || is_remote(name) {
         return Err(format!(
             "the engine {name} is not part of this build: there are {}",
             value::any_of(&known)
         ));
     }
-    let hint = suggest::hint(name, known).unwrap_or_else(|| format!(": there are {}", value::any_of(&known)));
+    let hint = suggest::hint(name, known.iter().copied())
+        .unwrap_or_else(|| format!(": there are {}", value::any_of(&known)));
     Err(format!("unknown engine {name}{hint}"))
 }
 
@@ -105,13 +173,16 @@ pub(super) fn check_engine(name: &str) -> Result<(), String> {
 /// options that were set by name in the same layer.
 pub(super) fn read_url(layers: &mut Layers, problems: &mut Problems) -> Option<Location> {
     let Some(setting) = layers.get("transport.url").cloned() else {
-        return Some(Location { engine: Engine::Sqlite, path: None });
+        return Some(Location::default());
     };
     let origin = setting.origin;
     let Raw::One(url) = setting.value else {
         problems.at(&origin, "one URL is expected, not several");
         return None;
     };
+    if let Some(address) = problems.check(&origin, split_remote(url.trim()))? {
+        return problems.check(&origin, take_settings(address, layers, &origin)).map(Location::Remote);
+    }
     let (location, query) = problems.check(&origin, split(url.trim()))?;
     let mut without_effect = Vec::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -128,11 +199,50 @@ pub(super) fn read_url(layers: &mut Layers, problems: &mut Problems) -> Option<L
         let names = without_effect.join(", ");
         problems.note(format!("{origin}: {names}: accepted without effect, retention here is exact"));
     }
-    Some(location)
+    Some(Location::Embedded(location))
+}
+
+impl Default for Location {
+    fn default() -> Self {
+        Self::Embedded(Embedded { engine: Engine::Sqlite, path: None })
+    }
+}
+
+/// The address of an engine that runs as a server of its own; `None` for another engine.
+fn split_remote(url: &str) -> Result<Option<Address>, String> {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+    if !is_remote(&scheme) {
+        return Ok(None);
+    }
+    check_engine(&scheme)?;
+    Address::parse(url).map(Some)
+}
+
+/// Takes the hub's own settings out of the query and leaves those of the engine.
+fn take_settings(mut address: Address, layers: &mut Layers, origin: &Origin) -> Result<Address, String> {
+    for Parameter { name, option } in REMOTE_PARAMETERS {
+        if let (Some(value), Some(option)) = (address.take(name), option) {
+            let origin = Origin::Query { parameter: (*name).to_owned(), of: Box::new(origin.clone()) };
+            layers.set(option, Raw::One(value.expose().to_owned()), origin);
+        }
+    }
+    let own = find_remote(&address.scheme).map(|engine| engine.parameters).unwrap_or_default();
+    if let Some(unknown) = address.left().find(|name| !own.contains(name)) {
+        let names: Vec<_> =
+            REMOTE_PARAMETERS.iter().map(|parameter| parameter.name).chain(own.iter().copied()).collect();
+        return Err(unknown_parameter(&address.scheme, unknown, &names));
+    }
+    Ok(address)
+}
+
+fn unknown_parameter(engine: &str, name: &str, names: &[&str]) -> String {
+    let hint = suggest::hint(name, names.iter().copied())
+        .unwrap_or_else(|| format!("; it may have {}", value::any_of(names)));
+    format!("{engine}:// has no parameter {name}{hint}")
 }
 
 /// Splits a URL into what it locates and its query. Errors never quote it: a URL may carry credentials.
-fn split(url: &str) -> Result<(Location, &str), String> {
+fn split(url: &str) -> Result<(Embedded, &str), String> {
     let schemes = "write local://, sqlite:///path/petasos.db or bolt:///path/mercure.db";
     let (scheme, rest) = url.split_once(':').ok_or_else(|| format!("this is no URL: {schemes}"))?;
     let is_scheme =
@@ -159,7 +269,7 @@ fn split(url: &str) -> Result<(Location, &str), String> {
         return Err("the path names a directory, not a file".to_owned());
     }
     let path = (engine != Engine::Local && !path.is_empty()).then(|| PathBuf::from(path.as_ref()));
-    Ok((Location { engine, path }, query))
+    Ok((Embedded { engine, path }, query))
 }
 
 fn find_parameter(engine: Engine, name: &str) -> Result<Parameter, String> {
@@ -170,9 +280,7 @@ fn find_parameter(engine: Engine, name: &str) -> Result<Parameter, String> {
     };
     parameters.iter().find(|parameter| parameter.name == name).copied().ok_or_else(|| {
         let names: Vec<_> = parameters.iter().map(|parameter| parameter.name).collect();
-        let hint = suggest::hint(name, names.iter().copied())
-            .unwrap_or_else(|| format!("; it may have {}", value::any_of(&names)));
-        format!("{engine}:// has no parameter {name}{hint}")
+        unknown_parameter(engine, name, &names)
     })
 }
 
@@ -182,7 +290,7 @@ pub(super) fn build(
     location: Option<Location>,
     files: &dyn Files,
 ) -> TransportConfig {
-    let location = location.unwrap_or(Location { engine: Engine::Sqlite, path: None });
+    let location = location.unwrap_or_default();
     let age = reader.duration("history.max_age");
     let mut retention = Retention {
         events: reader.count("history.size"),
@@ -194,6 +302,10 @@ pub(super) fn build(
         _ => Sync::Full,
     };
     let bucket = reader.text("transport.bucket").unwrap_or_default();
+    let location = match location {
+        Location::Embedded(location) => location,
+        Location::Remote(address) => return build_remote(reader, address, retention),
+    };
     if location.engine == Engine::Local {
         for option in ["history.size", "history.max_age", "history.max_bytes", "transport.sync"] {
             let origin = reader.origin(option);
@@ -235,6 +347,26 @@ pub(super) fn build(
     TransportConfig::Sqlite(SqliteConfig { path, sync, retention, bolt })
 }
 
+/// A log on a server.
+fn build_remote(reader: &mut Reader<'_>, address: Address, retention: Retention) -> TransportConfig {
+    warn_about_bounds(reader, &retention);
+    let config = RemoteConfig { address, retention: Some(retention) };
+    let sync = reader.origin("transport.sync");
+    if sync.is_explicit() {
+        let scheme = &config.address.scheme;
+        reader.problems.warn(format!(
+            "{sync}: transport.sync has no effect, the configuration of the server behind {scheme}:// decides"
+        ));
+    }
+    if let Some(engine) = find_remote(&config.address.scheme)
+        && let Err(error) = (engine.check)(&config)
+    {
+        let origin = reader.origin("transport.url");
+        reader.problems.at(&origin, error);
+    }
+    TransportConfig::Remote(config)
+}
+
 /// An explicit 0 is taken at its word, but a disk has an end.
 fn warn_about_bounds(reader: &mut Reader<'_>, retention: &Retention) {
     for (option, is_zero, what) in [
@@ -263,6 +395,10 @@ impl TransportConfig {
         match self {
             Self::Local => "local://".to_owned(),
             Self::Sqlite(store) => format!("sqlite://{}", store.path.display()),
+            Self::Remote(remote) => {
+                let port = find_remote(&remote.address.scheme).map_or(0, |engine| engine.default_port);
+                remote.address.shown(port)
+            }
         }
     }
 }
@@ -271,8 +407,8 @@ impl TransportConfig {
 mod tests {
     use super::*;
 
-    fn location(engine: Engine, path: &str) -> Location {
-        Location { engine, path: (!path.is_empty()).then(|| PathBuf::from(path)) }
+    fn location(engine: Engine, path: &str) -> Embedded {
+        Embedded { engine, path: (!path.is_empty()).then(|| PathBuf::from(path)) }
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-#[cfg(not(feature = "sqlite"))]
 use petasos_hub::transport::ErrorKind;
 #[cfg(feature = "sqlite")]
 use petasos_hub::transport::sqlite::SqliteTransport;
-use petasos_hub::transport::{LocalTransport, Transport, TransportError};
+use petasos_hub::transport::{LocalTransport, Transport, TransportError, remote::RemoteConfig};
 
 use crate::config::TransportConfig;
 
@@ -24,5 +23,29 @@ pub(crate) async fn open(config: &TransportConfig) -> Result<Arc<dyn Transport>,
             ErrorKind::Invalid,
             "sqlite:// is compiled out of this binary: build it with the feature sqlite, or use local://",
         )),
+        TransportConfig::Remote(remote) => open_remote(remote).await,
     }
+}
+
+/// Opens a log on a server, and makes it where there is none yet.
+pub(crate) async fn open_remote(config: &RemoteConfig) -> Result<Arc<dyn Transport>, TransportError> {
+    match config.address.scheme.as_str() {
+        scheme => Err(compiled_out(scheme)),
+    }
+}
+
+/// Says whether a log on a server could be opened, without making or changing anything there.
+///
+/// # Errors
+/// What keeps it from being opened, and the next step.
+pub(crate) async fn examine_remote(config: &RemoteConfig) -> Result<String, TransportError> {
+    match config.address.scheme.as_str() {
+        scheme => Err(compiled_out(scheme)),
+    }
+}
+
+fn compiled_out(scheme: &str) -> TransportError {
+    let message =
+        format!("{scheme}:// is compiled out of this binary: build it with the feature of its engine");
+    TransportError::new(ErrorKind::Invalid, message)
 }

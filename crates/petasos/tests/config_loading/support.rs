@@ -111,7 +111,7 @@ impl Given {
     pub(crate) fn store(&self) -> SqliteConfig {
         match self.config().transport {
             TransportConfig::Sqlite(store) => store,
-            TransportConfig::Local => panic!("the log is in memory"),
+            other => panic!("not the embedded store: {other:?}"),
         }
     }
 

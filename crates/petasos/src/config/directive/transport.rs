@@ -19,7 +19,9 @@ impl DirectiveReader<'_> {
         if let Err(error) = transport::check_engine(engine) {
             return self.problems.at(&origin(line), error);
         }
+        let remote = transport::is_remote(engine);
         let mut location = String::new();
+        let mut whole = None;
         let mut query = Vec::new();
         for part in line.block.iter().flatten() {
             let [value] = part.arguments.as_slice() else {
@@ -27,7 +29,10 @@ impl DirectiveReader<'_> {
                 continue;
             };
             match part.name.as_str() {
+                "address" | "addresses" if remote => location = value.clone(),
                 "path" => location = utf8_percent_encode(value, PATH).to_string(),
+                // Credentials are in it, so that what stands beside it is added to it.
+                "url" if remote => whole = Some(value.clone()),
                 "url" => match line.block.iter().flatten().count() {
                     1 => return self.layers.set("transport.url", Raw::One(value.clone()), origin(line)),
                     _ => self.problems.at(&origin(part), "a url stands alone: it says everything"),
@@ -35,8 +40,13 @@ impl DirectiveReader<'_> {
                 name => query.push(format!("{name}={}", utf8_percent_encode(value, QUERY))),
             }
         }
-        let separator = if query.is_empty() { "" } else { "?" };
-        let url = format!("{engine}://{location}{separator}{}", query.join("&"));
+        let url = whole.unwrap_or_else(|| format!("{engine}://{location}"));
+        let separator = match (query.is_empty(), url.contains('?')) {
+            (true, _) => "",
+            (false, true) => "&",
+            (false, false) => "?",
+        };
+        let url = format!("{url}{separator}{}", query.join("&"));
         self.layers.set("transport.url", Raw::One(url), origin(line));
     }
 }
