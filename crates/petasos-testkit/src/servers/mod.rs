@@ -19,6 +19,48 @@ pub const START_LIMIT: Duration = Duration::from_secs(30);
 /// Where Debian has programs that are not on every user's path.
 const MORE_PATHS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
+/// A server of an engine, with any number of logs on it.
+pub trait EngineServer: Send + Sync + std::fmt::Debug {
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+
+    /// The transport URL of the log of this name on a server at `address`, which may be something that passes bytes on to
+    /// this one. Logs of different names have nothing in common.
+    fn url_at(&self, address: SocketAddr, log: &str) -> String;
+
+    /// Its process.
+    fn process(&self) -> &ServerProcess;
+
+    /// Its process.
+    fn process_mut(&mut self) -> &mut ServerProcess;
+
+    /// Waits until it takes writes.
+    fn wait_until_ready(&self);
+
+    /// The signal by which it stops in order.
+    fn stop_signal(&self) -> Signal {
+        Signal::TERM
+    }
+
+    /// The transport URL of the log of this name.
+    fn url(&self, log: &str) -> String {
+        self.url_at(self.address(), log)
+    }
+
+    /// Stops it in order and starts it again.
+    fn restart(&mut self) {
+        let signal = self.stop_signal();
+        self.process_mut().stop(signal);
+        self.start_again();
+    }
+
+    /// Starts it after it was stopped or killed, and waits until it takes writes.
+    fn start_again(&mut self) {
+        self.process_mut().start_again();
+        self.wait_until_ready();
+    }
+}
+
 /// A running server. It is killed when dropped, and when the test program ends, however it does.
 #[derive(Debug)]
 pub struct ServerProcess {
