@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod balancer;
+pub mod conclusion;
 pub mod connection;
 pub mod contract;
 pub mod faulty;
@@ -19,6 +20,7 @@ pub mod keys;
 pub mod ledger;
 pub mod load;
 pub mod model;
+pub mod node;
 pub mod percentile;
 pub mod process;
 pub mod publish;
