@@ -23,6 +23,7 @@ pub mod model;
 pub mod node;
 pub mod percentile;
 pub mod process;
+pub mod proxy;
 pub mod publish;
 pub mod request;
 pub mod servers;
