@@ -4,9 +4,12 @@ mod common;
 
 petasos_testkit::transport_contract!(local, crate::common::local);
 petasos_testkit::transport_contract!(sqlite, crate::common::sqlite);
+petasos_testkit::shared_contract!(sqlite_shared, crate::common::sqlite_place);
 
 #[test]
 fn every_engine_has_every_case() {
     println!("{} cases of the contract per transport", local::CASES);
     assert_eq!((local::CASES, sqlite::CASES), (22, 22));
+    println!("{} cases of shared logs per transport", sqlite_shared::CASES);
+    assert_eq!(sqlite_shared::CASES, 15);
 }

@@ -5,7 +5,12 @@
 //! from it before it is appended and gives them back when the fan-out has reached its position, so that back-pressure
 //! comes before the append and never after.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -22,6 +27,9 @@ use crate::{
 
 /// What an update costs beside its text while it is under way.
 const UPDATE_OVERHEAD_BYTES: usize = 512;
+
+/// How often a publisher that waits looks whether the log still works.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Bytes accepted and not yet fanned out.
 #[derive(Debug)]
@@ -172,15 +180,11 @@ impl Hub {
         if inner.closed.is_cancelled() {
             return Err(PublishError::Stopping);
         }
-        let room =
-            tokio::time::timeout(inner.shared.config.publish_wait, inner.shared.lag.enter(&update)).await;
-        let Ok(room) = room else {
-            inner.shared.metrics.updates_failed_total.inc();
-            return Err(PublishError::Unavailable(TransportError::unavailable(
-                "delivery is behind and did not catch up in time",
-            )));
-        };
-        let room = room.ok_or(PublishError::Stopping)?;
+        let room = self.room(&update).await.inspect_err(|error| {
+            if matches!(error, PublishError::Unavailable(_)) {
+                inner.shared.metrics.updates_failed_total.inc();
+            }
+        })?;
         let id = update.id().to_owned();
         let entry = Append { update: Arc::new(update), presence: None };
         let under_way = UnderWay {
@@ -191,6 +195,29 @@ impl Hub {
             metrics: Arc::clone(&inner.shared.metrics),
         };
         Ok(Receipt { id, under_way: Some(under_way) })
+    }
+
+    /// Waits while the hub is behind. Where the log does not work, nobody waits for what cannot be delivered now: a publisher
+    /// is told so at once.
+    async fn room(&self, update: &Update) -> Result<OwnedSemaphorePermit, PublishError> {
+        let shared = &self.inner.shared;
+        let mut room = pin!(tokio::time::timeout(shared.config.publish_wait, shared.lag.enter(update)));
+        loop {
+            tokio::select! {
+                biased;
+                room = &mut room => return match room {
+                    Ok(room) => room.ok_or(PublishError::Stopping),
+                    Err(_) => Err(PublishError::Unavailable(TransportError::unavailable(
+                        "delivery is behind and did not catch up in time",
+                    ))),
+                },
+                () = tokio::time::sleep(HEALTH_INTERVAL) => {
+                    if let Err(reason) = self.inner.transport.health().ready {
+                        return Err(PublishError::Unavailable(TransportError::unavailable(reason)));
+                    }
+                }
+            }
+        }
     }
 
     /// [`Self::enqueue`] and [`Receipt::stored`] in one.

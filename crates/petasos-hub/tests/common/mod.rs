@@ -5,6 +5,7 @@
 use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use petasos_hub::{
     Draft, Hub, HubConfig, PublishError, SocketOwner, SubscribeRequest, Subscription, UpdateLimits,
     auth::{AuthConfig, Authenticator},
@@ -16,7 +17,7 @@ use petasos_hub::{
 };
 use petasos_testkit::{
     Chunk, Connection, DETAIL_TYPE, Token,
-    contract::Log,
+    contract::{Log, Place},
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
     keys::SigningKey,
     model::Selector,
@@ -47,6 +48,17 @@ pub(crate) async fn sqlite_transport() -> (SqliteTransport, tempfile::TempDir) {
     let transport =
         SqliteTransport::open(SqliteConfig::new(directory.path().join("petasos.db"))).await.unwrap();
     (transport, directory)
+}
+
+/// Where a store is that any number of nodes open.
+pub(crate) async fn sqlite_place() -> Place {
+    let directory = scratch();
+    let path = directory.path().join("petasos.db");
+    let open = move |retention| {
+        let config = SqliteConfig { retention, ..SqliteConfig::new(&path) };
+        async move { Arc::new(SqliteTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(directory) }
 }
 
 /// A hub with the keys of the testkit.

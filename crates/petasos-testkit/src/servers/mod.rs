@@ -160,7 +160,7 @@ impl ServerProcess {
             .stderr(errors);
         let (started, start) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
-        std::thread::spawn(move || {
+        let waiter = std::thread::Builder::new().name("server".into()).spawn(move || {
             let child = command.spawn();
             let pid = child.as_ref().map(std::process::Child::id).map_err(ToString::to_string);
             let _ = started.send(pid);
@@ -169,6 +169,7 @@ impl ServerProcess {
             }
             drop(alive);
         });
+        waiter.unwrap_or_else(|error| panic!("cannot start a thread: {error}"));
         let pid = start.recv().unwrap_or_else(|error| Err(error.to_string()));
         let pid = pid.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
         let pid = Pid::from_raw(pid.cast_signed()).unwrap_or_else(|| panic!("no process number"));
