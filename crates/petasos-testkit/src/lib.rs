@@ -14,6 +14,7 @@ pub mod contract;
 pub mod faulty;
 pub mod follower;
 pub mod form;
+pub mod health;
 pub mod hub;
 pub mod jwks;
 pub mod keys;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitStatus, time::Duration};
 
 use crate::{
     Request, TestHub, patiently,
-    process::{HubProcess, ProcessOptions, text},
+    process::{HubProcess, ProcessOptions, log_tail, text},
 };
 
 /// A process among several on one log.
@@ -18,6 +18,12 @@ impl Node {
     /// Starts one and waits until it is ready.
     pub async fn start(options: ProcessOptions) -> Self {
         let process = Some(HubProcess::start(&options).await);
+        Self { options, process }
+    }
+
+    /// Starts one without waiting for it.
+    pub fn spawn(options: ProcessOptions) -> Self {
+        let process = Some(HubProcess::spawn(&options));
         Self { options, process }
     }
 
@@ -55,6 +61,27 @@ impl Node {
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
         self.process = Some(HubProcess::start(&self.options).await);
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn wait_until_ready(&mut self) {
+        let process = self.process.as_mut().unwrap_or_else(|| panic!("it does not run"));
+        process.wait_until_ready().await;
+    }
+
+    /// Stops it where it is (SIGSTOP).
+    pub fn pause(&self) {
+        self.running().pause();
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn go_on(&self) {
+        self.running().go_on();
+    }
+
+    /// The end of what it logged, in this life and earlier ones.
+    pub fn log_tail(&self) -> String {
+        log_tail(&self.options.directory)
     }
 
     /// Asks it to stop, and waits until it has.

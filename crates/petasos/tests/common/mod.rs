@@ -122,12 +122,17 @@ impl Engine {
 /// What the real program is started with to serve the store of this directory with the keys of the testkit. More
 /// variables may be added.
 pub(crate) fn process_options(directory: &Path) -> ProcessOptions {
-    let (address, admin) = (process::free_address(), process::free_address());
     let store = directory.join("petasos.db");
+    process_options_on(&format!("sqlite://{}", process::text(&store)), directory)
+}
+
+/// The same for any log, by its transport URL. The directory is only where it writes what it says.
+pub(crate) fn process_options_on(url: &str, directory: &Path) -> ProcessOptions {
+    let (address, admin) = (process::free_address(), process::free_address());
     let environment = [
         ("PETASOS_LISTEN", address.to_string()),
         ("PETASOS_ADMIN_ADDRESS", admin.to_string()),
-        ("PETASOS_TRANSPORT_URL", format!("sqlite://{}", process::text(&store))),
+        ("PETASOS_TRANSPORT_URL", url.to_owned()),
         ("PETASOS_ISSUER", ISSUER.to_owned()),
         ("PETASOS_PUBLISHER_JWT_KEY", PUBLISHER_SECRET.to_owned()),
         ("PETASOS_SUBSCRIBER_JWT_KEY", SUBSCRIBER_SECRET.to_owned()),
