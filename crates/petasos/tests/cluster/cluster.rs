@@ -1,13 +1,10 @@
 //! Three nodes on one log, the engine's server, and between them the network.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use petasos_testkit::{
     node::Node,
-    process::{self, ProcessOptions, command, scratch, text},
+    process::{ProcessOptions, command, scratch, text},
     proxy::Proxy,
     servers::EngineServer,
     within,
@@ -84,7 +81,7 @@ impl Cluster {
             ("PETASOS_DRAIN_TIMEOUT", "1s"),
         ];
         for (name, value) in usual.iter().chain(variables) {
-            options.environment.retain(|(known, _)| known != name);
+            // Later ones win.
             options.environment.push(((*name).to_owned(), (*value).to_owned()));
         }
         options
@@ -92,14 +89,15 @@ impl Cluster {
 
     /// The transport URL of the log, straight to where it is.
     pub(crate) fn url(&self) -> String {
-        match &self.server {
-            Some(server) => server.url(&self.log),
-            None => format!("sqlite://{}", text(&self.store())),
-        }
+        self.url_of(&self.log)
     }
 
-    fn store(&self) -> PathBuf {
-        self.directory.path().join("petasos.db")
+    /// The transport URL of another log in the same place.
+    pub(crate) fn url_of(&self, log: &str) -> String {
+        match &self.server {
+            Some(server) => server.url(log),
+            None => format!("sqlite://{}", text(&self.directory.path().join(format!("{log}.db")))),
+        }
     }
 
     /// Does something to the engine's server. It may take its time.
@@ -175,9 +173,4 @@ pub(crate) async fn until<F: Future<Output = bool>>(
     };
     within(limit, what, asking).await;
     begin.elapsed()
-}
-
-/// A directory for what a test writes.
-pub(crate) fn directory() -> tempfile::TempDir {
-    process::scratch()
 }

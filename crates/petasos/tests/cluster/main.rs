@@ -12,10 +12,12 @@ mod cluster;
 mod engine;
 mod faults;
 mod list;
+mod moving;
 mod nodes;
 mod order;
 mod outcome;
 mod presence;
+mod rollout;
 mod work;
 
 use std::time::Duration;
@@ -38,6 +40,9 @@ macro_rules! every_case {
                 every_list_goes_on_in_the_events_of_every_node,
                 what_a_killed_node_left_ends_once,
                 a_node_that_was_paused_is_listed_again,
+            ];
+            rollout: [
+                nobody_notices_a_rolling_restart,
             ];
         }
     };
@@ -85,7 +90,7 @@ const CASES: &[&str] = every_case! { names_of () };
 const CASES_OF_A_SERVER: &[&str] = every_case_of_a_server! { names_of () };
 
 /// How many there must be: a suite that shrinks unnoticed proves nothing.
-const EXPECTED_CASES: usize = 6;
+const EXPECTED_CASES: usize = 7;
 const EXPECTED_CASES_OF_A_SERVER: usize = 8;
 
 #[test]
