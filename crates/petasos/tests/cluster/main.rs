@@ -11,6 +11,7 @@ mod common;
 mod cluster;
 mod engine;
 mod faults;
+mod figures;
 mod list;
 mod moving;
 mod nodes;
