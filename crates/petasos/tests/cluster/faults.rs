@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use petasos_testkit::health;
+use petasos_testkit::{health, matching, node::Node};
 
 use crate::{
     cluster::{Cluster, LEASE, until},
@@ -22,6 +22,10 @@ const LOSSES: usize = 1;
 /// How often replies are lost.
 const LOST_REPLIES: usize = 5;
 
+/// Subscribers of a node that is cut off, beside those of the load.
+const BESIDE: usize = 3;
+const BESIDE_TOPIC: &str = "https://example.com/beside";
+
 /// How long a node that is cut off may be listed: its lease, and the look that finds that it has run out.
 const EXPIRY_LIMIT: Duration = Duration::from_secs(10);
 
@@ -40,7 +44,11 @@ async fn lose(engine: Engine, fault: &str, is_long: bool, go: impl AsyncFn(&mut 
     }
     let outcome = work.end(&cluster).await;
     let times = outcome.check_loss(&losses, is_long);
-    outcome.tell(fault, format!("{times}, publishes again after {slowest:.1?}"));
+    let gone = losses.iter().map(|loss| loss.end - loss.start).max().unwrap_or_default();
+    outcome.tell(
+        &format!("{} × {fault}, for {gone:.1?}", losses.len()),
+        format!("{times}, publishes again after {slowest:.1?}"),
+    );
     cluster.stop().await;
 }
 
@@ -130,15 +138,16 @@ pub(crate) async fn one_node_is_cut_off(engine: Engine) {
     const VICTIM: usize = 0;
     let cluster = Cluster::start(engine, &[]).await;
     let work = Work::start(&cluster).await;
+    let mut beside = Vec::new();
+    for _ in 0..BESIDE {
+        beside.push(cluster.nodes[VICTIM].hub().subscribe(matching(BESIDE_TOPIC)).await);
+    }
     let other = cluster.nodes[1].hub();
-    let here = listed(&other, TOPIC).await.unwrap().ids;
+    let of_victim = async || listed(&other, BESIDE_TOPIC).await.map(|list| list.ids.len());
+    assert_eq!(of_victim().await, Some(BESIDE));
     let begin = Instant::now();
     cluster.proxy(VICTIM).refuse();
-    let gone = async || {
-        let now = listed(&other, TOPIC).await.unwrap().ids;
-        // Those that stay on the two other nodes, at most with the restless ones.
-        here.intersection(&now).count() <= here.len() - crate::work::STAYING
-    };
+    let gone = async || of_victim().await == Some(0);
     let expired = until(EXPIRY_LIMIT, "the end of what the node had", gone).await;
     tokio::time::sleep(away().saturating_sub(begin.elapsed())).await;
     for node in 1..cluster.nodes.len() {
@@ -147,6 +156,8 @@ pub(crate) async fn one_node_is_cut_off(engine: Engine) {
     cluster.proxy(VICTIM).go_on();
     let end = Instant::now();
     let slowest = work.recovers().await;
+    let again = async || of_victim().await == Some(BESIDE);
+    let listed_again = until(EXPIRY_LIMIT, "the list of what the node has", again).await;
     let outcome = work.end(&cluster).await;
     (1..cluster.nodes.len()).for_each(|node| outcome.was_undisturbed(node));
     let mut times = Times::default();
@@ -154,7 +165,10 @@ pub(crate) async fn one_node_is_cut_off(engine: Engine) {
     assert!(expired >= LEASE / 2, "the lease had been renewed shortly before");
     outcome.tell(
         "one node cut off",
-        format!("{times}, publishes again after {slowest:.1?}, its subscriptions ended after {expired:.1?}"),
+        format!(
+            "{times}, publishes again after {slowest:.1?}, its subscriptions ended after {expired:.1?} and were listed again \
+             {listed_again:.1?} after that"
+        ),
     );
     cluster.stop().await;
 }
@@ -165,7 +179,7 @@ pub(crate) async fn engine_away_at_the_start(engine: Engine) {
     cluster.server(|server| server.process_mut().kill());
     let options = cluster.options(0, &[]);
     let (address, admin) = (options.address, options.admin);
-    let mut node = petasos_testkit::node::Node::spawn(options);
+    let mut node = Node::spawn(options);
     until(EXPIRY_LIMIT, "an answer of the admin listener", async || {
         health::status(admin, health::LIVE).await.is_ok()
     })

@@ -44,8 +44,8 @@ pub(crate) type Loss = Range<Instant>;
 /// How quickly a loss was noticed, and its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Times {
-    /// Until the slowest node said that it is not ready.
-    pub(crate) unready: Duration,
+    /// Until the slowest node said that it is not ready, where the loss was long enough to be noticed.
+    pub(crate) unready: Option<Duration>,
     /// The longest that a publisher waited for an answer.
     pub(crate) answer: Duration,
     /// From the return until the slowest node delivered again.
@@ -97,7 +97,7 @@ impl Outcome {
             let unready = self.answered(node, loss.start, false);
             let unready = unready.unwrap_or_else(|| panic!("node {node} was never unready"));
             assert!(unready < LOSS_GOAL + BUSY, "node {node} was ready for {unready:?} without an engine");
-            times.unready = times.unready.max(unready);
+            times.unready = times.unready.max(Some(unready));
             let lied = self.health[node].iter().find(|sample| {
                 sample.at > loss.start + unready && sample.at < loss.end && sample.ready == Some(200)
             });
@@ -174,8 +174,11 @@ impl Display for Times {
         let Self { unready, answer, delivery, ready } = self;
         write!(
             out,
-            "longest wait for an answer {answer:.1?}, unready after {unready:.1?}, delivers again after {delivery:.1?}, \
-             ready again after {ready:.1?}"
-        )
+            "longest wait for an answer {answer:.1?}, delivers again after {delivery:.1?}, ready again after {ready:.1?}"
+        )?;
+        match unready {
+            Some(unready) => write!(out, ", unready after {unready:.1?}"),
+            None => Ok(()),
+        }
     }
 }
