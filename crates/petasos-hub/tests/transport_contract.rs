@@ -5,6 +5,14 @@ mod common;
 petasos_testkit::transport_contract!(local, crate::common::local);
 petasos_testkit::transport_contract!(sqlite, crate::common::sqlite);
 petasos_testkit::shared_contract!(sqlite_shared, crate::common::sqlite_place);
+#[cfg(feature = "nats")]
+petasos_testkit::transport_contract!(nats, crate::common::nats);
+#[cfg(feature = "nats")]
+petasos_testkit::shared_contract!(nats_shared, crate::common::nats_place);
+#[cfg(feature = "nats")]
+petasos_testkit::transport_contract!(nats_old, crate::common::nats_old);
+#[cfg(feature = "nats")]
+petasos_testkit::shared_contract!(nats_old_shared, crate::common::nats_old_place);
 
 #[test]
 fn every_engine_has_every_case() {
@@ -12,4 +20,8 @@ fn every_engine_has_every_case() {
     assert_eq!((local::CASES, sqlite::CASES), (22, 22));
     println!("{} cases of shared logs per transport", sqlite_shared::CASES);
     assert_eq!(sqlite_shared::CASES, 15);
+    #[cfg(feature = "nats")]
+    assert_eq!((nats::CASES, nats_shared::CASES), (22, 15));
+    #[cfg(feature = "nats")]
+    assert_eq!((nats_old::CASES, nats_old_shared::CASES), (22, 15));
 }
