@@ -78,6 +78,14 @@ impl Lag {
         stored.waiting.drain(..done);
     }
 
+    /// What is stored and not handed out may never be: the log has lost it, or will not give it to the fan-out. Nobody waits
+    /// for it any more.
+    pub(super) fn give_up(&self) {
+        let mut stored = self.stored.lock();
+        stored.newest = stored.reached;
+        stored.waiting.clear();
+    }
+
     /// The newest position that was acknowledged to a publisher of this node.
     pub(super) fn newest(&self) -> Position {
         self.stored.lock().newest
@@ -226,5 +234,27 @@ impl Hub {
     /// See [`PublishError`].
     pub async fn publish(&self, grant: &PublishGrant, update: Update) -> Result<String, PublishError> {
         self.enqueue(grant, update).await?.stored().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update() -> Update {
+        Update::from_stored("1".into(), vec!["t".into()], "data".into(), false, None, None)
+    }
+
+    #[tokio::test]
+    async fn what_a_log_has_lost_holds_up_nobody() {
+        let lag = Lag::new(1);
+        let room = lag.enter(&update()).await.expect("room");
+        lag.stored(Position(5), room);
+        assert_eq!((lag.newest(), lag.bytes()), (Position(5), 1));
+        lag.reached(Position(4));
+        lag.give_up();
+        // A subscriber waits for no more than was handed out, and a publisher has room.
+        assert_eq!((lag.newest(), lag.bytes()), (Position(4), 0));
+        assert!(lag.enter(&update()).await.is_some());
     }
 }

@@ -23,6 +23,8 @@ mod attempts;
 mod error;
 mod history;
 mod local;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod presence;
 #[cfg(feature = "redis")]
 pub mod redis;

@@ -1,6 +1,7 @@
 //! Real servers of the engines, as child processes with data of their own: what tests of logs on servers run against. A
 //! server that is not installed fails the test; `scripts/install-test-needs` installs them.
 
+pub mod nats;
 pub mod redis;
 
 use std::{
