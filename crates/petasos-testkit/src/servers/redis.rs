@@ -46,7 +46,12 @@ impl RedisServer {
 
     /// A replica of `primary`, with an append-only file as well.
     pub fn replica_of(primary: &Self) -> Self {
-        let port = primary.address.port().to_string();
+        Self::replica_at(primary.address)
+    }
+
+    /// A replica of the server at this address, which may be something that passes bytes on to it.
+    pub fn replica_at(primary: SocketAddr) -> Self {
+        let port = primary.port().to_string();
         Self::start_with(|_| {
             let mut arguments = strings(&["--replicaof", "127.0.0.1", &port]);
             arguments.extend(strings(&["--appendonly", "yes", "--repl-diskless-sync-delay", "0"]));

@@ -10,7 +10,9 @@ use super::{
     entry,
     error::{translate, unexpected, wrong_log},
     group::{self, Answer, Call},
-    maintain, writer,
+    maintain,
+    read::ask_all,
+    writer,
 };
 use crate::transport::{LogStats, Position, StoredEvent, TransportError};
 
@@ -19,15 +21,15 @@ const IMPORT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// See [`crate::transport::Transport::stats`].
 pub(super) async fn stats(engine: &Engine) -> Result<LogStats, TransportError> {
-    let (state, newest) = engine
+    let [state, newest] = engine
         .ask(|mut connection| async move {
             let mut pipeline = redis::pipe();
-            pipeline.atomic();
             pipeline.cmd("HMGET").arg(&engine.keys.state).arg("events").arg("bytes").arg("floor");
             pipeline.cmd("XREVRANGE").arg(&engine.keys.log).arg("+").arg("-").arg("COUNT").arg(1);
-            pipeline.query_async::<(Vec<Option<u64>>, Value)>(&mut connection).await
+            ask_all(&mut connection, &mut pipeline).await
         })
         .await?;
+    let state = from_redis_value::<Vec<Option<u64>>>(state).map_err(|_| unexpected("the log"))?;
     let number = |place: usize| state.get(place).copied().flatten().unwrap_or_default();
     let (events, bytes, floor) = (number(0), number(1), number(2));
     let oldest = engine

@@ -108,6 +108,7 @@ impl Engine {
 
     /// Looks at a server that is written to from now on, and warns of what endangers the log there.
     async fn learn(&self, link: &Link) {
+        self.reader.hope().await;
         let is_new = self.server.send_if_modified(|known| {
             let is_new = *known != link.server.run_id;
             known.clone_from(&link.server.run_id);

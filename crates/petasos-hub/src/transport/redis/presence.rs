@@ -37,15 +37,9 @@ pub(super) async fn list(
     engine: &Engine,
     filter: &PresenceFilter,
 ) -> Result<PresenceSnapshot, TransportError> {
-    let (state, records) = engine
-        .ask(|mut connection| async move {
-            let mut pipeline = redis::pipe();
-            pipeline.atomic();
-            pipeline.cmd("HMGET").arg(&engine.keys.state).arg("position").arg("id");
-            pipeline.cmd("HVALS").arg(&engine.keys.subscriptions);
-            pipeline.query_async::<(Vec<Option<String>>, Vec<Vec<u8>>)>(&mut connection).await
-        })
-        .await?;
+    let answer = engine.run(&engine.programs.list, &[]).await?;
+    let (state, records) = from_redis_value::<(Vec<Option<String>>, Vec<Vec<u8>>)>(answer)
+        .map_err(|_| unexpected("subscriptions"))?;
     let mut subscriptions = Vec::new();
     for stored in records {
         let record = wire::decode_record(stored.get(NODE_BYTES..).unwrap_or_default())?;

@@ -1,6 +1,8 @@
 //! Reading the log: its head, an id, a run of events.
 
-use redis::{Value, from_redis_value};
+use std::io;
+
+use redis::{Pipeline, RedisResult, Value, aio::MultiplexedConnection, from_redis_value};
 
 use super::{
     Engine,
@@ -102,7 +104,7 @@ pub(super) async fn page(
     Ok(page)
 }
 
-/// The floor, and up to `count` events with `after < position <= until`, as they are at one moment.
+/// The floor, and up to `count` events with `after < position <= until`; some may be below the floor.
 async fn look(
     engine: &Engine,
     after: Position,
@@ -111,15 +113,27 @@ async fn look(
 ) -> Result<(Position, Entries), TransportError> {
     let answer = engine
         .ask(|mut connection| async move {
+            // The floor is asked for after the events, so that none that was discarded by then passes for kept, and
+            // none that is missing for never having been there.
             let mut pipeline = redis::pipe();
-            pipeline.atomic();
-            pipeline.cmd("HGET").arg(&engine.keys.state).arg("floor");
             let range = pipeline.cmd("XRANGE").arg(&engine.keys.log);
             range.arg(format!("({after}-0")).arg(format!("{until}-0")).arg("COUNT").arg(count);
-            pipeline.query_async::<(Value, Value)>(&mut connection).await
+            pipeline.cmd("HGET").arg(&engine.keys.state).arg("floor");
+            ask_all(&mut connection, &mut pipeline).await
         })
         .await?;
-    let (floor, entries) = answer;
+    let [entries, floor] = answer;
     let floor = from_redis_value::<Option<u64>>(floor).map_err(|_| unexpected("the log"))?;
     Ok((Position(floor.unwrap_or_default()), entry::decode(entries)?))
+}
+
+/// Sends commands together, not as a transaction: a server that is out of memory refuses those even for reading.
+pub(super) async fn ask_all<const N: usize>(
+    connection: &mut MultiplexedConnection,
+    pipeline: &mut Pipeline,
+) -> RedisResult<[Value; N]> {
+    pipeline.ignore_errors();
+    let answers = pipeline.query_async::<Vec<Value>>(connection).await?;
+    let answers = answers.into_iter().map(Value::extract_error).collect::<RedisResult<Vec<_>>>()?;
+    answers.try_into().map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }

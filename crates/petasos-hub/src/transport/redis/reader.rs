@@ -73,6 +73,11 @@ impl Reader {
         }
     }
 
+    /// The server was just seen to be there.
+    pub(super) async fn hope(&self) {
+        self.state.lock().await.failure = None;
+    }
+
     pub(super) async fn close(&self) {
         self.state.lock().await.link = None;
     }

@@ -105,6 +105,7 @@ pub(super) struct Programs {
     pub(super) append: Program,
     pub(super) settle: Program,
     pub(super) maintain: Program,
+    pub(super) list: Program,
     pub(super) renew: Program,
     pub(super) expired: Program,
 }
@@ -124,6 +125,7 @@ impl Programs {
                 include_str!("script/common.lua"),
                 include_str!("script/maintain.lua")
             )),
+            list: Program::new(concat!(include_str!("script/common.lua"), include_str!("script/list.lua"))),
             renew: Program::new(concat!(include_str!("script/common.lua"), include_str!("script/renew.lua"))),
             expired: Program::new(concat!(
                 include_str!("script/common.lua"),

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
-use redis::{RedisResult, Value};
+use redis::{RedisResult, Value, from_redis_value};
 use tokio::sync::watch;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     connect::{Backoff, Link, connect},
     entry,
     error::{translate, unexpected},
+    read::ask_all,
 };
 use crate::transport::{ErrorKind, Position, StoredEvent, Tail, TransportError};
 
@@ -91,12 +92,12 @@ impl RedisTail {
         let link = connect(&self.engine.config, None).await?;
         let (after, keys) = (self.after, &self.engine.keys);
         let mut pipeline = redis::pipe();
-        pipeline.atomic();
-        pipeline.cmd("HMGET").arg(&keys.state).arg("position").arg("trimmed").arg("floor");
         pipeline.cmd("XRANGE").arg(&keys.log).arg(format!("{after}-0")).arg(format!("{after}-0"));
+        pipeline.cmd("HMGET").arg(&keys.state).arg("position").arg("trimmed").arg("floor");
         let mut connection = link.connection.clone();
-        let answer = pipeline.query_async::<(Vec<Option<u64>>, Value)>(&mut connection);
-        let (state, entries) = in_time(PATIENCE, answer).await.map_err(|error| translate(&error))?;
+        let answer = in_time(PATIENCE, ask_all(&mut connection, &mut pipeline)).await;
+        let [entries, state] = answer.map_err(|error| translate(&error))?;
+        let state = from_redis_value::<Vec<Option<u64>>>(state).map_err(|_| unexpected("the log"))?;
         let number = |place: usize| state.get(place).copied().flatten().unwrap_or_default();
         let (head, gone) = (Position(number(0)), Position(number(1).max(number(2))));
         let found = entry::decode(entries)?;
