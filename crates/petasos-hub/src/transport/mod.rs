@@ -23,6 +23,8 @@ mod attempts;
 mod error;
 mod history;
 mod local;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod presence;
 pub mod remote;
 #[cfg(feature = "sqlite")]

@@ -130,7 +130,11 @@ impl PostgresConfig {
 /// It stands in SQL, so that it may hold nothing that would have to be escaped.
 fn check_schema(name: &str) -> Result<(), String> {
     let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if name.is_empty() || name.len() > SCHEMA_BYTES || !is_word || name.starts_with(|c: char| c.is_ascii_digit()) {
+    if name.is_empty()
+        || name.len() > SCHEMA_BYTES
+        || !is_word
+        || name.starts_with(|c: char| c.is_ascii_digit())
+    {
         return Err(format!(
             "schema is a name of letters, digits and underscores, at most {SCHEMA_BYTES} of them, no digit first"
         ));

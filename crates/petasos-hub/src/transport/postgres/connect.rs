@@ -1,11 +1,7 @@
 //! A connection to the server. Concurrency: one task per connection moves its bytes; it ends with its [`Session`], and
 //! the server with it.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{

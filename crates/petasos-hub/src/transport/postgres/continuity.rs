@@ -4,7 +4,11 @@
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{connect::{Fault, Session}, row, sql::Sql};
+use super::{
+    connect::{Fault, Session},
+    row,
+    sql::Sql,
+};
 use crate::transport::{Head, Position, StoredEvent};
 
 /// The newest event that this node has seen, and how often the log turned out to be another one.
@@ -33,10 +37,7 @@ pub(super) struct Break {
 impl Mark {
     pub(super) fn of(event: &StoredEvent) -> Self {
         let topics = row::encode_topics(event.update.topics());
-        Self {
-            position: event.position.0,
-            checksum: row::checksum(event.at_ms, &event.update, &topics),
-        }
+        Self { position: event.position.0, checksum: row::checksum(event.at_ms, &event.update, &topics) }
     }
 }
 
@@ -68,8 +69,11 @@ impl Continuity {
         let seen = *self.seen.lock();
         if seen.position > 0 {
             let statement = session.prepared(&sql.go_on).await?;
-            let intact: bool =
-                session.client.query_one(&statement, &[&seen.position.cast_signed(), &seen.checksum]).await?.try_get(0)?;
+            let intact: bool = session
+                .client
+                .query_one(&statement, &[&seen.position.cast_signed(), &seen.checksum])
+                .await?
+                .try_get(0)?;
             if !intact {
                 let (_, head) = head(session, sql).await?;
                 self.broke(seen, head);
@@ -83,7 +87,10 @@ impl Continuity {
 
     /// Tells everybody that the log is another one, where one reader has noticed it that had seen other events.
     pub(super) fn distrust(&self, position: Position) {
-        tracing::error!(seen = position.0, "an event that this node has seen is not in the log any more; subscribers are told");
+        tracing::error!(
+            seen = position.0,
+            "an event that this node has seen is not in the log any more; subscribers are told"
+        );
         let head = self.seen.lock().position;
         self.breaks.send_modify(|last| *last = Break { count: last.count + 1, head });
     }

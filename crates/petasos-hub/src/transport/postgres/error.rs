@@ -31,25 +31,25 @@ pub(super) fn translate(error: &Error, what: &str) -> TransportError {
 fn advice(code: &SqlState) -> (ErrorKind, &'static str) {
     use ErrorKind::{Corrupt, Invalid, Unavailable};
     match code.code() {
-        "28P01" | "28000" => (
-            Invalid,
-            ": check user and password in the transport URL, and the server's pg_hba.conf",
-        ),
+        "28P01" | "28000" => {
+            (Invalid, ": check user and password in the transport URL, and the server's pg_hba.conf")
+        }
         "3D000" => (Invalid, ": create the database, or name another one in the transport URL"),
         "42501" => (Invalid, ": grant the hub's role what it needs; see docs/postgresql.md, roles"),
         "3F000" | "42P01" | "42883" | "42703" => {
             (Unavailable, ": the hub's tables are not there; `petasos check --apply` makes them")
         }
         class if class.starts_with("22") || class.starts_with("54") => (Invalid, ""),
-        "25006" => (Unavailable, ": this server is a standby or read-only; name the primary in the transport URL"),
+        "25006" => {
+            (Unavailable, ": this server is a standby or read-only; name the primary in the transport URL")
+        }
         "53100" => (Unavailable, ": the server's disk is full: free space there, no restart is needed"),
-        "53300" => (
-            Unavailable,
-            ": raise max_connections; a hub uses up to six connections",
-        ),
+        "53300" => (Unavailable, ": raise max_connections; a hub uses up to six connections"),
         "57P01" | "57P02" | "57P03" => (Unavailable, ": the server stops or starts"),
         "55P03" => (Unavailable, ": another transaction holds the log for too long"),
-        "XX001" | "XX002" => (Corrupt, ": the database is damaged; restore it, or look at it with pg_amcheck"),
+        "XX001" | "XX002" => {
+            (Corrupt, ": the database is damaged; restore it, or look at it with pg_amcheck")
+        }
         _ => (Unavailable, ""),
     }
 }
@@ -58,7 +58,8 @@ fn advice(code: &SqlState) -> (ErrorKind, &'static str) {
 pub(super) fn is_lost(error: &Error) -> bool {
     error.as_db_error().is_none_or(|database| {
         // It ends the connection.
-        matches!(database.code().code(), "57P01" | "57P02" | "57P03") || database.code().code().starts_with("08")
+        matches!(database.code().code(), "57P01" | "57P02" | "57P03")
+            || database.code().code().starts_with("08")
     })
 }
 

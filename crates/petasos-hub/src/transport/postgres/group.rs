@@ -11,7 +11,8 @@ use super::{
     sql::Sql,
 };
 use crate::transport::{
-    Append, AttemptId, ErrorKind, Position, PresenceChange, Retention, StoredEvent, TransportError, remote::Job,
+    Append, AttemptId, ErrorKind, Position, PresenceChange, Retention, StoredEvent, TransportError,
+    remote::Job,
 };
 
 /// Who sends a group: it is stored once for each sequence.

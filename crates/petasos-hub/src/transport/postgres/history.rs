@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::{Store, connect::Fault, group, read, row};
-use crate::transport::{
-    Append, LogStats, Position, StoredEvent, TransportError, Verification,
-};
+use crate::transport::{Append, LogStats, Position, StoredEvent, TransportError, Verification};
 
 /// How long a count of everything may take.
 const LONG: Duration = Duration::from_secs(600);

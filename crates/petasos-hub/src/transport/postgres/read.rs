@@ -10,9 +10,7 @@ use super::{
     continuity::{self, Mark},
     row,
 };
-use crate::transport::{
-    Head, Page, Position, ReadHint, ReadLimit, StoredEvent, TransportError, now_ms,
-};
+use crate::transport::{Head, Page, Position, ReadHint, ReadLimit, StoredEvent, TransportError, now_ms};
 
 /// More rows than this are never asked for at once.
 const PAGE_ROWS: usize = 2_000;
@@ -30,10 +28,12 @@ pub(super) struct Followed {
 
 /// See [`crate::transport::Transport::head`].
 pub(super) async fn head(store: &Store) -> Result<Head, TransportError> {
-    let (head, mark) =
-        store.pool.ask("cannot read the head of the log", |session| async move {
+    let (head, mark) = store
+        .pool
+        .ask("cannot read the head of the log", |session| async move {
             continuity::head(&session, &store.sql).await
-        }).await?;
+        })
+        .await?;
     store.continuity.note(mark);
     Ok(head)
 }
@@ -45,8 +45,7 @@ pub(super) async fn find(store: &Store, id: &str) -> Result<Option<Position>, Tr
         .pool
         .ask("cannot look for an event", |session| async move {
             let statement = session.prepared(&store.sql.find).await?;
-            let found =
-                session.client.query_opt(&statement, &[&hash, &id.as_bytes(), &oldest_ms]).await?;
+            let found = session.client.query_opt(&statement, &[&hash, &id.as_bytes(), &oldest_ms]).await?;
             found.map(|row| row::get::<i64>(&row, 0)).transpose().map_err(Fault::Answer)
         })
         .await
@@ -146,7 +145,8 @@ fn decode(
             Err(error) => return Err(error),
         }
     }
-    let complete = events.len() < limit.events.clamp(1, PAGE_ROWS) && (events.is_empty() || bytes < limit.bytes);
+    let complete =
+        events.len() < limit.events.clamp(1, PAGE_ROWS) && (events.is_empty() || bytes < limit.bytes);
     Ok((events, complete))
 }
 

@@ -144,8 +144,14 @@ mod tests {
     fn the_checksum_covers_every_field() {
         let update = |id: &str, topic: &str, data: &str, private, kind: Option<&str>, retry| {
             let topics = vec![topic.to_owned()];
-            let update =
-                Update::from_stored(id.into(), topics.clone(), data.into(), private, kind.map(Into::into), retry);
+            let update = Update::from_stored(
+                id.into(),
+                topics.clone(),
+                data.into(),
+                private,
+                kind.map(Into::into),
+                retry,
+            );
             checksum(1, &update, &encode_topics(&topics))
         };
         let sums = [

@@ -38,26 +38,29 @@ pub(super) fn newest() -> i32 {
 /// [`ErrorKind::Invalid`] where the tables are too new for this program, or the server too old.
 pub(super) async fn look(client: &Client, config: &PostgresConfig) -> Result<Found, TransportError> {
     let fail = |error: tokio_postgres::Error| translate(&error, "cannot look at the hub's tables");
-    let server: String =
-        client.query_one("SHOW server_version_num", &[]).await.and_then(|row| row.try_get(0)).map_err(fail)?;
-    let server: i32 = server.parse().unwrap_or_default();
-    if server < OLDEST_SERVER {
-        let message = format!("the server is of version {}: PostgreSQL 12 or newer is needed", server / 10_000);
-        return Err(TransportError::new(ErrorKind::Invalid, message));
-    }
-    let table = format!("{}.schema_version", config.quoted_schema());
-    let exists: bool = client
-        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])
+    let server: String = client
+        .query_one("SHOW server_version_num", &[])
         .await
         .and_then(|row| row.try_get(0))
         .map_err(fail)?;
+    let server: i32 = server.parse().unwrap_or_default();
+    if server < OLDEST_SERVER {
+        let message =
+            format!("the server is of version {}: PostgreSQL 12 or newer is needed", server / 10_000);
+        return Err(TransportError::new(ErrorKind::Invalid, message));
+    }
+    let table = format!("{}.schema_version", config.quoted_schema());
+    // Not `to_regclass`: it may remember, within a transaction, that there was none.
+    let sql = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = $1 AND c.relname = 'schema_version')";
+    let exists: bool =
+        client.query_one(sql, &[&config.schema]).await.and_then(|row| row.try_get(0)).map_err(fail)?;
     if !exists {
         return Ok(Found::Nothing);
     }
     let row = client.query_opt(&format!("SELECT version, oldest FROM {table}"), &[]).await.map_err(fail)?;
     let Some(row) = row else { return Ok(Found::Nothing) };
-    let (version, oldest): (i32, i32) =
-        (row.try_get(0).map_err(fail)?, row.try_get(1).map_err(fail)?);
+    let (version, oldest): (i32, i32) = (row.try_get(0).map_err(fail)?, row.try_get(1).map_err(fail)?);
     if oldest > newest() {
         return Err(TransportError::new(
             ErrorKind::Invalid,
@@ -106,7 +109,10 @@ async fn migrate(client: &mut Client, config: &PostgresConfig) -> Result<Vec<Str
     let fail = |error: tokio_postgres::Error| not_allowed(&error, config);
     let transaction = client.transaction().await.map_err(fail)?;
     // Others may be at it; whoever comes second finds it done. They take as long as they take.
-    transaction.batch_execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await.map_err(fail)?;
+    transaction
+        .batch_execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        .await
+        .map_err(fail)?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&MIGRATION_LOCK, &config.schema])
         .await

@@ -105,9 +105,8 @@ impl Sql {
                  WHERE s.one = 1 ORDER BY e.position"
             )
         };
-        let arguments = |count: usize| {
-            (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
-        };
+        let arguments =
+            |count: usize| (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ");
         let edge = |order: &str| {
             format!(
                 "SELECT {COLUMNS} FROM {state} CROSS JOIN LATERAL (

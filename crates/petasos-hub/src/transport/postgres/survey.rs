@@ -77,8 +77,7 @@ pub async fn examine(config: &PostgresConfig) -> Result<String, TransportError> 
         }
         Found::Version(version) => {
             let statement = Sql::new(&config.quoted_schema()).stats;
-            let row =
-                session.client.query_one(&statement, &[&config.quoted_schema()]).await.map_err(fail)?;
+            let row = session.client.query_one(&statement, &[&config.quoted_schema()]).await.map_err(fail)?;
             let events: i64 = row.try_get(0).map_err(fail)?;
             format!("schema {}, version {version}, {events} events", config.schema)
         }

@@ -62,13 +62,12 @@ fn verifier(
         (Some(path), _) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(path, "sslrootcert")? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("sslrootcert {}: {error}", path.display()))?;
+                roots.add(certificate).map_err(|error| format!("sslrootcert {}: {error}", path.display()))?;
             }
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .map_err(|error| format!("sslrootcert {}: {error}", path.display()))?;
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(|error| format!("sslrootcert {}: {error}", path.display()))?;
             Some(verifier)
         }
     };

@@ -343,9 +343,9 @@ async fn next_jobs(
     singly: &mut usize,
     ended: bool,
 ) -> Option<Vec<Job>> {
-    let (overdue, fresh) = std::mem::take(backlog).into_iter().partition(Job::is_overdue);
+    let (overdue, fresh): (VecDeque<_>, _) = std::mem::take(backlog).into_iter().partition(Job::is_overdue);
     *backlog = fresh;
-    for job in VecDeque::from(overdue) {
+    for job in overdue {
         job.finish(Err(TransportError::unavailable(format!("{WHAT}: the server does not answer"))));
     }
     if backlog.is_empty() {
