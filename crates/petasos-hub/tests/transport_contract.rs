@@ -17,6 +17,10 @@ petasos_testkit::shared_contract!(nats_shared, crate::common::nats_place);
 petasos_testkit::transport_contract!(nats_old, crate::common::nats_old);
 #[cfg(feature = "nats")]
 petasos_testkit::shared_contract!(nats_old_shared, crate::common::nats_old_place);
+#[cfg(feature = "postgres")]
+petasos_testkit::transport_contract!(postgres, crate::common::postgres);
+#[cfg(feature = "postgres")]
+petasos_testkit::shared_contract!(postgres_shared, crate::common::postgres_place);
 
 #[test]
 fn every_engine_has_every_case() {
@@ -30,4 +34,6 @@ fn every_engine_has_every_case() {
     assert_eq!((nats::CASES, nats_shared::CASES), (22, 15));
     #[cfg(feature = "nats")]
     assert_eq!((nats_old::CASES, nats_old_shared::CASES), (22, 15));
+    #[cfg(feature = "postgres")]
+    assert_eq!((postgres::CASES, postgres_shared::CASES), (22, 15));
 }

@@ -25,6 +25,8 @@ mod history;
 mod local;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod presence;
 #[cfg(feature = "redis")]
 pub mod redis;

@@ -129,6 +129,26 @@ fn nats_place_on(version: petasos_testkit::servers::nats::NatsVersion) -> Place 
     Place { open: Box::new(open), kept: Box::new(()) }
 }
 
+/// An empty log on the PostgreSQL server of this test program.
+#[cfg(feature = "postgres")]
+pub(crate) async fn postgres() -> (Log, ()) {
+    ((postgres_place().await.open)(Retention::default()).await, ())
+}
+
+/// Where a log on the PostgreSQL server of this test program is.
+#[cfg(feature = "postgres")]
+pub(crate) async fn postgres_place() -> Place {
+    use petasos_hub::transport::postgres::{PostgresConfig, PostgresTransport};
+    use petasos_testkit::servers::{EngineServer, postgres::PostgresServer};
+    let url = PostgresServer::shared().url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = PostgresConfig::new(&config).unwrap();
+        async move { Arc::new(PostgresTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
 /// The configuration of a log at this URL, with the default retention.
 pub(crate) fn remote(url: &str) -> RemoteConfig {
     RemoteConfig { address: Address::parse(url).unwrap(), retention: Some(Retention::default()) }

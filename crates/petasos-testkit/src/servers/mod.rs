@@ -2,6 +2,7 @@
 //! server that is not installed fails the test; `scripts/install-test-needs` installs them.
 
 pub mod nats;
+pub mod postgres;
 pub mod redis;
 
 use std::{
