@@ -14,6 +14,8 @@ pub const ENGINES: &[&str] = &[
     "sqlite",
     #[cfg(feature = "redis")]
     "redis",
+    #[cfg(feature = "postgres")]
+    "postgres",
 ];
 
 /// What `-V` says.

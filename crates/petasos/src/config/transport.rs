@@ -44,8 +44,8 @@ const REMOTE_ENGINES: [RemoteEngine; 8] = [
     remote("valkeys", cfg!(feature = "redis"), REDIS.0, REDIS.1, 6379),
     remote("nats", cfg!(any()), &[], unchecked, 4222),
     remote("tls", cfg!(any()), &[], unchecked, 4222),
-    remote("postgres", cfg!(any()), &[], unchecked, 5432),
-    remote("postgresql", cfg!(any()), &[], unchecked, 5432),
+    remote("postgres", cfg!(feature = "postgres"), POSTGRES.0, POSTGRES.1, 5432),
+    remote("postgresql", cfg!(feature = "postgres"), POSTGRES.0, POSTGRES.1, 5432),
 ];
 
 /// The parameters of an engine, and how an address with them is checked.
@@ -57,6 +57,12 @@ const REDIS: Settings = (petasos_hub::transport::redis::PARAMETERS, |config| {
 });
 #[cfg(not(feature = "redis"))]
 const REDIS: Settings = (&[], unchecked);
+#[cfg(feature = "postgres")]
+const POSTGRES: Settings = (petasos_hub::transport::postgres::PARAMETERS, |config| {
+    petasos_hub::transport::postgres::PostgresConfig::new(config).map(|_| ())
+});
+#[cfg(not(feature = "postgres"))]
+const POSTGRES: Settings = (&[], unchecked);
 
 /// Schemes of engines that are not part of any build.
 const OTHER_ENGINES: [&str; 2] = ["kafka", "pulsar"];

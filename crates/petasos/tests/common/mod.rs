@@ -23,7 +23,7 @@ use petasos_testkit::{
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
     patiently,
     process::{self, ProcessOptions},
-    servers::{EngineServer, redis::RedisServer},
+    servers::{EngineServer, postgres::PostgresServer, redis::RedisServer},
 };
 use tokio::sync::oneshot;
 
@@ -46,12 +46,14 @@ pub(crate) enum Engine {
     SqliteCompatible,
     /// A log on the Redis server of this test program.
     Redis,
+    /// A log on the PostgreSQL server of this test program.
+    Postgres,
 }
 
 impl Engine {
     /// Whether its log keeps events (R07).
     pub(crate) fn has_history(self) -> bool {
-        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis)
+        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis | Self::Postgres)
     }
 
     /// Whether the hubs on it serve the 0.x generation.
@@ -85,7 +87,7 @@ impl Engine {
     fn event_loops(self) -> usize {
         match self {
             Self::SqliteCompatible => 1,
-            Self::Sqlite | Self::LocalCompatible | Self::Redis => 2,
+            Self::Sqlite | Self::LocalCompatible | Self::Redis | Self::Postgres => 2,
             Self::Local => 4,
         }
     }
@@ -100,6 +102,7 @@ impl Engine {
                 bolt: None,
             }),
             Self::Redis => remote(RedisServer::shared(), directory),
+            Self::Postgres => remote(PostgresServer::shared(), directory),
         };
         Config {
             listeners: vec![Listener { address: "127.0.0.1:0".into() }],
