@@ -42,11 +42,21 @@ const REMOTE_ENGINES: [RemoteEngine; 8] = [
     remote("rediss", cfg!(any()), &[], unchecked, 6379),
     remote("valkey", cfg!(any()), &[], unchecked, 6379),
     remote("valkeys", cfg!(any()), &[], unchecked, 6379),
-    remote("nats", cfg!(any()), &[], unchecked, 4222),
-    remote("tls", cfg!(any()), &[], unchecked, 4222),
+    remote("nats", cfg!(feature = "nats"), NATS.0, NATS.1, 4222),
+    remote("tls", cfg!(feature = "nats"), NATS.0, NATS.1, 4222),
     remote("postgres", cfg!(any()), &[], unchecked, 5432),
     remote("postgresql", cfg!(any()), &[], unchecked, 5432),
 ];
+
+/// The parameters of an engine, and how an address with them is checked.
+type Settings = (&'static [&'static str], fn(&RemoteConfig) -> Result<(), String>);
+
+#[cfg(feature = "nats")]
+const NATS: Settings = (petasos_hub::transport::nats::PARAMETERS, |config| {
+    petasos_hub::transport::nats::NatsConfig::new(config).map(|_| ())
+});
+#[cfg(not(feature = "nats"))]
+const NATS: Settings = (&[], unchecked);
 
 /// Schemes of engines that are not part of any build.
 const OTHER_ENGINES: [&str; 2] = ["kafka", "pulsar"];
