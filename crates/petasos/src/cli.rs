@@ -16,6 +16,8 @@ pub const ENGINES: &[&str] = &[
     "redis",
     #[cfg(feature = "postgres")]
     "postgres",
+    #[cfg(feature = "nats")]
+    "nats",
 ];
 
 /// What `-V` says.

@@ -42,6 +42,8 @@ impl NatsVersion {
 pub struct NatsOptions {
     /// Which program.
     pub version: NatsVersion,
+    /// What stands in its block `jetstream`, beside where it keeps its data; `None`: there is no such block.
+    pub jetstream: Option<String>,
     /// More lines of its configuration, such as users.
     pub configuration: String,
     /// What [`NatsServer::wait_until_ready`](EngineServer::wait_until_ready) says when it connects, as JSON; `None` where it
@@ -58,7 +60,10 @@ impl NatsOptions {
     pub fn of(version: NatsVersion) -> Self {
         Self {
             version,
-            configuration: String::new(),
+            // The disk is not measured: every log reserves what it may hold at most.
+            jetstream: Some("max_file_store: 100TB, max_memory_store: 1TB".to_owned()),
+            // Enough for every body of a test.
+            configuration: "max_payload: 8MB\n".to_owned(),
             connect: Some("{\"verbose\":false}".to_owned()),
             credentials: String::new(),
             address: None,
@@ -97,7 +102,7 @@ impl NatsServer {
             .enumerate()
             .map(|(index, route)| {
                 let mut options = NatsOptions::of(NatsVersion::Current);
-                options.configuration = format!(
+                options.configuration += &format!(
                     "server_name: s{index}\ncluster {{ name: test, listen: \"{route}\", routes: [{list}] }}\n"
                 );
                 Self::begin(options)
@@ -115,18 +120,16 @@ impl NatsServer {
 
     fn begin(options: NatsOptions) -> Self {
         let address = options.address.unwrap_or_else(free_address);
-        let configuration = options.configuration;
+        let NatsOptions { jetstream, configuration, .. } = &options;
         let process = ServerProcess::start(&options.version.program(), None, |directory| {
             let file = directory.join("nats.conf");
             let data = directory.join("data");
-            // The disk is not measured: every log reserves what it may hold at most.
-            let written = std::fs::write(
-                &file,
-                format!(
-                    "listen: \"{address}\"\njetstream {{ store_dir: \"{}\", max_file_store: 100TB, max_memory_store: 1TB }}\n{configuration}",
-                    text(&data)
-                ),
-            );
+            let jetstream = jetstream
+                .as_ref()
+                .map(|more| format!("jetstream {{ store_dir: \"{}\", {more} }}\n", text(&data)))
+                .unwrap_or_default();
+            let lines = format!("listen: \"{address}\"\n{jetstream}{configuration}");
+            let written = std::fs::write(&file, lines);
             written.unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
             vec!["-c".to_owned(), text(&file).to_owned()]
         });

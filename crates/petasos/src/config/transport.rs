@@ -42,8 +42,8 @@ const REMOTE_ENGINES: [RemoteEngine; 8] = [
     remote("rediss", cfg!(feature = "redis"), REDIS.0, REDIS.1, 6379),
     remote("valkey", cfg!(feature = "redis"), REDIS.0, REDIS.1, 6379),
     remote("valkeys", cfg!(feature = "redis"), REDIS.0, REDIS.1, 6379),
-    remote("nats", cfg!(any()), &[], unchecked, 4222),
-    remote("tls", cfg!(any()), &[], unchecked, 4222),
+    remote("nats", cfg!(feature = "nats"), NATS.0, NATS.1, 4222),
+    remote("tls", cfg!(feature = "nats"), NATS.0, NATS.1, 4222),
     remote("postgres", cfg!(feature = "postgres"), POSTGRES.0, POSTGRES.1, 5432),
     remote("postgresql", cfg!(feature = "postgres"), POSTGRES.0, POSTGRES.1, 5432),
 ];
@@ -63,6 +63,12 @@ const POSTGRES: Settings = (petasos_hub::transport::postgres::PARAMETERS, |confi
 });
 #[cfg(not(feature = "postgres"))]
 const POSTGRES: Settings = (&[], unchecked);
+#[cfg(feature = "nats")]
+const NATS: Settings = (petasos_hub::transport::nats::PARAMETERS, |config| {
+    petasos_hub::transport::nats::NatsConfig::new(config).map(|_| ())
+});
+#[cfg(not(feature = "nats"))]
+const NATS: Settings = (&[], unchecked);
 
 /// Schemes of engines that are not part of any build.
 const OTHER_ENGINES: [&str; 2] = ["kafka", "pulsar"];

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use petasos_hub::transport::ErrorKind;
+#[cfg(feature = "nats")]
+use petasos_hub::transport::nats::{self, NatsConfig, NatsTransport};
 #[cfg(feature = "postgres")]
 use petasos_hub::transport::postgres::{PostgresConfig, PostgresTransport};
 #[cfg(feature = "redis")]
@@ -40,6 +42,8 @@ pub(crate) async fn open_remote(config: &RemoteConfig) -> Result<Arc<dyn Transpo
         }
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => Ok(Arc::new(PostgresTransport::open(postgres(config)?).await?)),
+        #[cfg(feature = "nats")]
+        "nats" | "tls" => Ok(Arc::new(NatsTransport::open(nats_config(config)?).await?)),
         scheme => Err(compiled_out(scheme)),
     }
 }
@@ -54,6 +58,8 @@ pub(crate) async fn examine_remote(config: &RemoteConfig) -> Result<String, Tran
         "redis" | "rediss" | "valkey" | "valkeys" => redis::examine(&redis_config(config)?).await,
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => petasos_hub::transport::postgres::examine(&postgres(config)?).await,
+        #[cfg(feature = "nats")]
+        "nats" | "tls" => nats::examine(&nats_config(config)?).await,
         scheme => Err(compiled_out(scheme)),
     }
 }
@@ -102,6 +108,11 @@ pub(crate) async fn prepare_remote(
 #[cfg(feature = "postgres")]
 fn postgres(config: &RemoteConfig) -> Result<PostgresConfig, TransportError> {
     PostgresConfig::new(config).map_err(|error| TransportError::new(ErrorKind::Invalid, error))
+}
+
+#[cfg(feature = "nats")]
+fn nats_config(config: &RemoteConfig) -> Result<NatsConfig, TransportError> {
+    NatsConfig::new(config).map_err(|error| TransportError::new(ErrorKind::Invalid, error))
 }
 
 fn compiled_out(scheme: &str) -> TransportError {

@@ -23,7 +23,12 @@ use petasos_testkit::{
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
     patiently,
     process::{self, ProcessOptions},
-    servers::{EngineServer, postgres::PostgresServer, redis::RedisServer},
+    servers::{
+        EngineServer,
+        nats::{NatsServer, NatsVersion},
+        postgres::PostgresServer,
+        redis::RedisServer,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -48,12 +53,14 @@ pub(crate) enum Engine {
     Redis,
     /// A log on the PostgreSQL server of this test program.
     Postgres,
+    /// A log on the NATS server of this test program.
+    Nats,
 }
 
 impl Engine {
     /// Whether its log keeps events (R07).
     pub(crate) fn has_history(self) -> bool {
-        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis | Self::Postgres)
+        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis | Self::Nats | Self::Postgres)
     }
 
     /// Whether the hubs on it serve the 0.x generation.
@@ -87,7 +94,7 @@ impl Engine {
     fn event_loops(self) -> usize {
         match self {
             Self::SqliteCompatible => 1,
-            Self::Sqlite | Self::LocalCompatible | Self::Redis | Self::Postgres => 2,
+            Self::Sqlite | Self::LocalCompatible | Self::Redis | Self::Nats | Self::Postgres => 2,
             Self::Local => 4,
         }
     }
@@ -103,6 +110,7 @@ impl Engine {
             }),
             Self::Redis => remote(RedisServer::shared(), directory),
             Self::Postgres => remote(PostgresServer::shared(), directory),
+            Self::Nats => remote(NatsServer::shared(NatsVersion::Current), directory),
         };
         Config {
             listeners: vec![Listener { address: "127.0.0.1:0".into() }],

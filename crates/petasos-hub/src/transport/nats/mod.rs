@@ -181,3 +181,6 @@ impl Transport for NatsTransport {
         self.store.reads.link().close();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,8 +192,10 @@ pub(super) async fn list(store: &Store, filter: &PresenceFilter) -> Result<Prese
     let matcher = filter.matcher.as_ref().map(|(match_type, value)| matcher_hash(match_type.as_str(), value));
     let subscriber = filter.subscriber.as_ref().map(|subscriber| hash(subscriber));
     let any = || "*".to_owned();
+    let is_narrow = subscriber.is_some();
     let narrow = format!("sub.{}.{}", matcher.unwrap_or_else(any), subscriber.unwrap_or_else(any));
-    let found = scan(store, &narrow).await?;
+    // A subscriber has few subscriptions: asking for each is less than reading all.
+    let found = if is_narrow { pick(store, &narrow).await? } else { scan(store, &narrow).await? };
     let mut subscriptions: Vec<_> = found
         .into_iter()
         .filter(|found| found.ending.is_none() && filter.accepts(&found.record))
@@ -289,6 +291,21 @@ async fn time_of(store: &Store, sequence: u64) -> Result<u64, TransportError> {
     message
         .map(|message| message.at_ms)
         .ok_or_else(|| TransportError::unavailable("the stream of presence was emptied while it was read"))
+}
+
+/// All records whose subjects match, asked for one by one.
+async fn pick(store: &Store, narrow: &str) -> Result<Vec<Found>, TransportError> {
+    let subjects = store.streams.presence_subject(narrow);
+    let mut records = Vec::new();
+    let mut from = 1;
+    loop {
+        let selector = json!({ "seq": from, "next_by_subj": subjects });
+        let Some(message) = store.api.message(&store.streams.presence, selector).await? else {
+            return Ok(records);
+        };
+        records.push(found(message.sequence, message.at_ms, &message.payload)?);
+        from = message.sequence + 1;
+    }
 }
 
 /// All records whose subjects match.
