@@ -160,7 +160,7 @@ pub(crate) async fn petasos(url: &str, arguments: &[&str]) -> String {
 }
 
 /// Waits until something is so, asking again and again, and returns how long that took.
-pub(crate) async fn until<F: Future<Output = bool>>(
+pub(crate) async fn eventually<F: Future<Output = bool>>(
     limit: Duration,
     what: &str,
     is_so: impl Fn() -> F,
