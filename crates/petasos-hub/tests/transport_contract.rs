@@ -5,6 +5,10 @@ mod common;
 petasos_testkit::transport_contract!(local, crate::common::local);
 petasos_testkit::transport_contract!(sqlite, crate::common::sqlite);
 petasos_testkit::shared_contract!(sqlite_shared, crate::common::sqlite_place);
+#[cfg(feature = "redis")]
+petasos_testkit::transport_contract!(redis, crate::common::redis);
+#[cfg(feature = "redis")]
+petasos_testkit::shared_contract!(redis_shared, crate::common::redis_place);
 
 #[test]
 fn every_engine_has_every_case() {
@@ -12,4 +16,6 @@ fn every_engine_has_every_case() {
     assert_eq!((local::CASES, sqlite::CASES), (22, 22));
     println!("{} cases of shared logs per transport", sqlite_shared::CASES);
     assert_eq!(sqlite_shared::CASES, 15);
+    #[cfg(feature = "redis")]
+    assert_eq!((redis::CASES, redis_shared::CASES), (22, 15));
 }

@@ -21,6 +21,7 @@ pub mod load;
 pub mod model;
 pub mod percentile;
 pub mod process;
+pub mod proxy;
 pub mod publish;
 pub mod request;
 pub mod servers;

@@ -24,6 +24,8 @@ mod error;
 mod history;
 mod local;
 mod presence;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod remote;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -11,7 +11,8 @@ use petasos_hub::{
     auth::{AuthConfig, Authenticator},
     topic::{Base, MatchType, Matcher},
     transport::{
-        LocalTransport, Transport,
+        LocalTransport, Retention, Transport,
+        remote::{Address, RemoteConfig},
         sqlite::{SqliteConfig, SqliteTransport},
     },
 };
@@ -59,6 +60,40 @@ pub(crate) async fn sqlite_place() -> Place {
         async move { Arc::new(SqliteTransport::open(config).await.unwrap()) as Log }.boxed()
     };
     Place { open: Box::new(open), kept: Box::new(directory) }
+}
+
+/// An empty log on the Redis server of this test program.
+#[cfg(feature = "redis")]
+pub(crate) async fn redis() -> (Log, ()) {
+    use petasos_hub::transport::redis::{RedisConfig, RedisTransport};
+    use petasos_testkit::servers::{EngineServer, redis::RedisServer};
+    let url = RedisServer::shared().url(&unique_name());
+    let transport = RedisTransport::open(RedisConfig::new(&remote(&url)).unwrap()).await.unwrap();
+    (Arc::new(transport), ())
+}
+
+/// Where a log on the Redis server of this test program is.
+#[cfg(feature = "redis")]
+pub(crate) async fn redis_place() -> Place {
+    use petasos_hub::transport::redis::{RedisConfig, RedisTransport};
+    use petasos_testkit::servers::{EngineServer, redis::RedisServer};
+    let url = RedisServer::shared().url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = RedisConfig::new(&config).unwrap();
+        async move { Arc::new(RedisTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
+/// The configuration of a log at this URL, with the default retention.
+pub(crate) fn remote(url: &str) -> RemoteConfig {
+    RemoteConfig { address: Address::parse(url).unwrap(), retention: Some(Retention::default()) }
+}
+
+/// A name that no other log has.
+pub(crate) fn unique_name() -> String {
+    format!("log{}", uuid::Uuid::new_v4().simple())
 }
 
 /// A hub with the keys of the testkit.

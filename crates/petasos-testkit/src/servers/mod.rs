@@ -1,6 +1,8 @@
 //! Real servers of the engines, as child processes with data of their own: what tests of logs on servers run against. A
 //! server that is not installed fails the test; `scripts/install-test-needs` installs them.
 
+pub mod redis;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -9,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::scratch;
@@ -75,7 +78,7 @@ pub struct ServerProcess {
 struct Running {
     pid: Pid,
     /// Dropped by the thread that waits for it, when it has ended.
-    ended: mpsc::Receiver<std::convert::Infallible>,
+    ended: Mutex<mpsc::Receiver<std::convert::Infallible>>,
 }
 
 impl ServerProcess {
@@ -112,7 +115,7 @@ impl ServerProcess {
 
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        let ended = self.running.as_ref().map(|running| running.ended.try_recv());
+        let ended = self.running.as_ref().map(|running| running.ended.lock().try_recv());
         matches!(ended, Some(Err(mpsc::TryRecvError::Empty)))
     }
 
@@ -173,7 +176,7 @@ impl ServerProcess {
         let pid = start.recv().unwrap_or_else(|error| Err(error.to_string()));
         let pid = pid.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
         let pid = Pid::from_raw(pid.cast_signed()).unwrap_or_else(|| panic!("no process number"));
-        self.running = Some(Running { pid, ended });
+        self.running = Some(Running { pid, ended: Mutex::new(ended) });
     }
 
     /// Waits until `is_ready` says so.
@@ -203,7 +206,7 @@ impl ServerProcess {
     fn wait(&mut self) {
         if let Some(running) = self.running.take() {
             // Ends when the thread drops its end.
-            let ended = running.ended.recv_timeout(START_LIMIT);
+            let ended = running.ended.lock().recv_timeout(START_LIMIT);
             assert!(
                 ended == Err(mpsc::RecvTimeoutError::Disconnected),
                 "{} does not end:\n{}",
@@ -219,7 +222,7 @@ impl Drop for ServerProcess {
         if let Some(running) = self.running.take() {
             // It may have ended by itself, which is its matter now.
             let _ = kill_process(running.pid, Signal::KILL);
-            let _ = running.ended.recv_timeout(START_LIMIT);
+            let _ = running.ended.lock().recv_timeout(START_LIMIT);
         }
     }
 }

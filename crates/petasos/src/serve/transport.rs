@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use petasos_hub::transport::ErrorKind;
+#[cfg(feature = "redis")]
+use petasos_hub::transport::redis::{self, RedisConfig, RedisTransport};
 #[cfg(feature = "sqlite")]
 use petasos_hub::transport::sqlite::SqliteTransport;
 use petasos_hub::transport::{LocalTransport, Transport, TransportError, remote::RemoteConfig};
@@ -30,6 +32,10 @@ pub(crate) async fn open(config: &TransportConfig) -> Result<Arc<dyn Transport>,
 /// Opens a log on a server, and makes it where there is none yet.
 pub(crate) async fn open_remote(config: &RemoteConfig) -> Result<Arc<dyn Transport>, TransportError> {
     match config.address.scheme.as_str() {
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "valkey" | "valkeys" => {
+            Ok(Arc::new(RedisTransport::open(redis_config(config)?).await?))
+        }
         scheme => Err(compiled_out(scheme)),
     }
 }
@@ -40,8 +46,15 @@ pub(crate) async fn open_remote(config: &RemoteConfig) -> Result<Arc<dyn Transpo
 /// What keeps it from being opened, and the next step.
 pub(crate) async fn examine_remote(config: &RemoteConfig) -> Result<String, TransportError> {
     match config.address.scheme.as_str() {
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "valkey" | "valkeys" => redis::examine(&redis_config(config)?).await,
         scheme => Err(compiled_out(scheme)),
     }
+}
+
+#[cfg(feature = "redis")]
+fn redis_config(config: &RemoteConfig) -> Result<RedisConfig, TransportError> {
+    RedisConfig::new(config).map_err(|error| TransportError::new(ErrorKind::Invalid, error))
 }
 
 fn compiled_out(scheme: &str) -> TransportError {

@@ -12,13 +12,18 @@ use petasos::config::{Config, Listener, LogConfig, LogFormat, ServerConfig, Tran
 use petasos_hub::{
     HubConfig,
     http::{HttpConfig, Origins},
-    transport::{Retention, sqlite::SqliteConfig},
+    transport::{
+        Retention,
+        remote::{Address, RemoteConfig},
+        sqlite::SqliteConfig,
+    },
 };
 use petasos_testkit::{
     Request, TestHub,
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
     patiently,
     process::{self, ProcessOptions},
+    servers::{EngineServer, redis::RedisServer},
 };
 use tokio::sync::oneshot;
 
@@ -39,12 +44,14 @@ pub(crate) enum Engine {
     LocalCompatible,
     /// The embedded store, likewise.
     SqliteCompatible,
+    /// A log on the Redis server of this test program.
+    Redis,
 }
 
 impl Engine {
     /// Whether its log keeps events (R07).
     pub(crate) fn has_history(self) -> bool {
-        matches!(self, Self::Sqlite | Self::SqliteCompatible)
+        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis)
     }
 
     /// Whether the hubs on it serve the 0.x generation.
@@ -78,7 +85,7 @@ impl Engine {
     fn event_loops(self) -> usize {
         match self {
             Self::SqliteCompatible => 1,
-            Self::Sqlite | Self::LocalCompatible => 2,
+            Self::Sqlite | Self::LocalCompatible | Self::Redis => 2,
             Self::Local => 4,
         }
     }
@@ -92,6 +99,7 @@ impl Engine {
                 retention: Retention::default(),
                 bolt: None,
             }),
+            Self::Redis => remote(RedisServer::shared(), directory),
         };
         Config {
             listeners: vec![Listener { address: "127.0.0.1:0".into() }],
@@ -117,6 +125,13 @@ impl Engine {
             notices: Vec::new(),
         }
     }
+}
+
+/// The log of this directory's name on a server.
+fn remote(server: &dyn EngineServer, directory: &Path) -> TransportConfig {
+    let name = directory.file_name().unwrap().to_str().unwrap().trim_start_matches('.');
+    let address = Address::parse(&server.url(name)).unwrap();
+    TransportConfig::Remote(RemoteConfig { address, retention: Some(Retention::default()) })
 }
 
 /// What the real program is started with to serve the store of this directory with the keys of the testkit. More
