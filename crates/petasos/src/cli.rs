@@ -14,6 +14,10 @@ pub const ENGINES: &[&str] = &[
     "sqlite",
     #[cfg(feature = "redis")]
     "redis",
+    #[cfg(feature = "postgres")]
+    "postgres",
+    #[cfg(feature = "nats")]
+    "nats",
 ];
 
 /// What `-V` says.

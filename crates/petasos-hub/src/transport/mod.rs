@@ -23,6 +23,10 @@ mod attempts;
 mod error;
 mod history;
 mod local;
+#[cfg(feature = "nats")]
+pub mod nats;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod presence;
 #[cfg(feature = "redis")]
 pub mod redis;

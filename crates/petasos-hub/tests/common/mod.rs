@@ -86,6 +86,69 @@ pub(crate) async fn redis_place() -> Place {
     Place { open: Box::new(open), kept: Box::new(()) }
 }
 
+/// An empty log on the NATS server of this test program.
+#[cfg(feature = "nats")]
+pub(crate) async fn nats() -> (Log, ()) {
+    nats_on(petasos_testkit::servers::nats::NatsVersion::Current).await
+}
+
+/// An empty log on an old NATS server.
+#[cfg(feature = "nats")]
+pub(crate) async fn nats_old() -> (Log, ()) {
+    nats_on(petasos_testkit::servers::nats::NatsVersion::Debian).await
+}
+
+#[cfg(feature = "nats")]
+async fn nats_on(version: petasos_testkit::servers::nats::NatsVersion) -> (Log, ()) {
+    let place = nats_place_on(version);
+    ((place.open)(Retention::default()).await, ())
+}
+
+/// Where a log on the NATS server of this test program is.
+#[cfg(feature = "nats")]
+pub(crate) async fn nats_place() -> Place {
+    nats_place_on(petasos_testkit::servers::nats::NatsVersion::Current)
+}
+
+/// Where a log on an old NATS server is.
+#[cfg(feature = "nats")]
+pub(crate) async fn nats_old_place() -> Place {
+    nats_place_on(petasos_testkit::servers::nats::NatsVersion::Debian)
+}
+
+#[cfg(feature = "nats")]
+fn nats_place_on(version: petasos_testkit::servers::nats::NatsVersion) -> Place {
+    use petasos_hub::transport::nats::{NatsConfig, NatsTransport};
+    use petasos_testkit::servers::{EngineServer, nats::NatsServer};
+    let url = NatsServer::shared(version).url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = NatsConfig::new(&config).unwrap();
+        async move { Arc::new(NatsTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
+/// An empty log on the PostgreSQL server of this test program.
+#[cfg(feature = "postgres")]
+pub(crate) async fn postgres() -> (Log, ()) {
+    ((postgres_place().await.open)(Retention::default()).await, ())
+}
+
+/// Where a log on the PostgreSQL server of this test program is.
+#[cfg(feature = "postgres")]
+pub(crate) async fn postgres_place() -> Place {
+    use petasos_hub::transport::postgres::{PostgresConfig, PostgresTransport};
+    use petasos_testkit::servers::{EngineServer, postgres::PostgresServer};
+    let url = PostgresServer::shared().url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = PostgresConfig::new(&config).unwrap();
+        async move { Arc::new(PostgresTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
 /// The configuration of a log at this URL, with the default retention.
 pub(crate) fn remote(url: &str) -> RemoteConfig {
     RemoteConfig { address: Address::parse(url).unwrap(), retention: Some(Retention::default()) }

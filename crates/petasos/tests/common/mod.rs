@@ -23,7 +23,12 @@ use petasos_testkit::{
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
     patiently,
     process::{self, ProcessOptions},
-    servers::{EngineServer, redis::RedisServer},
+    servers::{
+        EngineServer,
+        nats::{NatsServer, NatsVersion},
+        postgres::PostgresServer,
+        redis::RedisServer,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -46,12 +51,16 @@ pub(crate) enum Engine {
     SqliteCompatible,
     /// A log on the Redis server of this test program.
     Redis,
+    /// A log on the PostgreSQL server of this test program.
+    Postgres,
+    /// A log on the NATS server of this test program.
+    Nats,
 }
 
 impl Engine {
     /// Whether its log keeps events (R07).
     pub(crate) fn has_history(self) -> bool {
-        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis)
+        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis | Self::Nats | Self::Postgres)
     }
 
     /// Whether the hubs on it serve the 0.x generation.
@@ -85,7 +94,7 @@ impl Engine {
     fn event_loops(self) -> usize {
         match self {
             Self::SqliteCompatible => 1,
-            Self::Sqlite | Self::LocalCompatible | Self::Redis => 2,
+            Self::Sqlite | Self::LocalCompatible | Self::Redis | Self::Nats | Self::Postgres => 2,
             Self::Local => 4,
         }
     }
@@ -100,6 +109,8 @@ impl Engine {
                 bolt: None,
             }),
             Self::Redis => remote(RedisServer::shared(), directory),
+            Self::Postgres => remote(PostgresServer::shared(), directory),
+            Self::Nats => remote(NatsServer::shared(NatsVersion::Current), directory),
         };
         Config {
             listeners: vec![Listener { address: "127.0.0.1:0".into() }],
@@ -137,12 +148,17 @@ fn remote(server: &dyn EngineServer, directory: &Path) -> TransportConfig {
 /// What the real program is started with to serve the store of this directory with the keys of the testkit. More
 /// variables may be added.
 pub(crate) fn process_options(directory: &Path) -> ProcessOptions {
-    let (address, admin) = (process::free_address(), process::free_address());
     let store = directory.join("petasos.db");
+    process_options_on(&format!("sqlite://{}", process::text(&store)), directory)
+}
+
+/// The same for any log, by its transport URL. The directory is only where it writes what it says.
+pub(crate) fn process_options_on(url: &str, directory: &Path) -> ProcessOptions {
+    let (address, admin) = (process::free_address(), process::free_address());
     let environment = [
         ("PETASOS_LISTEN", address.to_string()),
         ("PETASOS_ADMIN_ADDRESS", admin.to_string()),
-        ("PETASOS_TRANSPORT_URL", format!("sqlite://{}", process::text(&store))),
+        ("PETASOS_TRANSPORT_URL", url.to_owned()),
         ("PETASOS_ISSUER", ISSUER.to_owned()),
         ("PETASOS_PUBLISHER_JWT_KEY", PUBLISHER_SECRET.to_owned()),
         ("PETASOS_SUBSCRIBER_JWT_KEY", SUBSCRIBER_SECRET.to_owned()),

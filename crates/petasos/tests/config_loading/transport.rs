@@ -168,6 +168,37 @@ fn other_engines_are_refused_and_credentials_never_shown() {
 }
 
 #[test]
+fn a_nats_url_is_taken_apart_and_checked() {
+    for scheme in ["nats", "tls"] {
+        let given = url(&format!("{scheme}://me:hunter2@one,two:7?stream=x&size=10&max_age=1h&replicas=3"));
+        let TransportConfig::Remote(remote) = given.config().transport else { panic!("no log on a server") };
+        let retention = remote.retention.expect("what is kept");
+        assert_eq!((retention.events, retention.age), (10, Some(Duration::from_secs(3_600))));
+        assert_eq!(given.printed("transport.url").0, format!("{scheme}://one:4222,two:7"));
+        let wrong = url(&format!("{scheme}://me:hunter2@one/hubs")).errors();
+        assert!(wrong.contains("has no path") && !wrong.contains("hunter2"), "{wrong}");
+        let unknown = url(&format!("{scheme}://me:hunter2@one?straem=hunter2")).errors();
+        assert!(unknown.contains("did you mean stream?") && !unknown.contains("hunter2"), "{unknown}");
+    }
+}
+
+#[test]
+fn a_postgres_url_is_taken_apart_and_checked() {
+    for scheme in ["postgres", "postgresql"] {
+        let given =
+            url(&format!("{scheme}://me:hunter2@one,two:7/hubs?schema=x&size=10&max_age=1h&sslmode=require"));
+        let TransportConfig::Remote(remote) = given.config().transport else { panic!("no log on a server") };
+        let retention = remote.retention.expect("what is kept");
+        assert_eq!((retention.events, retention.age), (10, Some(Duration::from_secs(3_600))));
+        assert_eq!(given.printed("transport.url").0, format!("{scheme}://one:5432,two:7/hubs"));
+        let wrong = url(&format!("{scheme}://me:hunter2@one/hubs?sslmode=hunter2")).errors();
+        assert!(wrong.contains("verify-full") && !wrong.contains("hunter2"), "{wrong}");
+        let unknown = url(&format!("{scheme}://me:hunter2@one?shema=hunter2")).errors();
+        assert!(unknown.contains("did you mean schema?") && !unknown.contains("hunter2"), "{unknown}");
+    }
+}
+
+#[test]
 fn a_redis_url_is_taken_apart_and_checked() {
     for scheme in ["redis", "rediss", "valkey", "valkeys"] {
         let given = url(&format!("{scheme}://me:hunter2@one,two:7?prefix=x&size=10&max_age=1h&replicas=1"));
