@@ -44,10 +44,12 @@ const RESEND: Duration = Duration::from_millis(500);
 /// Between attempts to write again to an engine that takes nothing.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Without an acknowledgement for so long the engine is asked whether it works.
-const IDLE: Duration = Duration::from_secs(2);
+/// Without an acknowledgement for so long the engine is asked whether it works, and how long it may take to answer:
+/// together less than the two seconds in which a loss is to be told.
+const IDLE: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_millis(750);
 
-/// How long a look at the engine may take.
+/// How long a look at the streams may take, which is half a dozen questions.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// Changes of presence that are written together.
@@ -200,7 +202,11 @@ impl Writer {
                     self.works();
                 }
             }
-            Err(CallError::NoResponders) => self.fails(&TransportError::from(CallError::NoResponders)),
+            Err(CallError::NoResponders) => {
+                // Nothing is sent to a stream that is gone, or has no leader, until it was looked at.
+                self.ensured = None;
+                self.fails(&TransportError::from(CallError::NoResponders));
+            }
             Err(CallError::Refused { code, text }) => {
                 let error = CallError::Refused { code: *code, text: text.clone() };
                 if !error.is_passing() {
@@ -351,7 +357,7 @@ impl Writer {
             self.send_again().await;
         } else if self.heard.elapsed() >= IDLE && !self.window.is_waiting() {
             self.tried = Instant::now();
-            match tokio::time::timeout(LOOK_TIMEOUT, read::log_info(&self.store)).await {
+            match tokio::time::timeout(IDLE_TIMEOUT, read::log_info(&self.store)).await {
                 Ok(Ok(_)) => self.heard = Instant::now(),
                 Ok(Err(error)) => self.fails(&error),
                 Err(_) => self.fails(&TransportError::from(CallError::Silent)),

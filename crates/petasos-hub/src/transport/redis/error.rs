@@ -67,6 +67,10 @@ pub(super) fn wrong_log(problem: &str, prefix: &str) -> TransportError {
             "the log with the prefix {prefix} was written by a later version of this program: use that version, or \
              another prefix"
         ),
+        "foreign" => format!(
+            "keys that begin with {{{prefix}}} hold something else than a log: another program uses them; choose another \
+             prefix"
+        ),
         _ => format!(
             "keys of the log with the prefix {prefix} are missing: the server has evicted them, or somebody has removed \
              them. Set maxmemory-policy to noeviction, and remove all keys that begin with {{{prefix}}}"

@@ -173,8 +173,9 @@ fn read_outcome(text: &str) -> Option<(u64, Outcome)> {
     Some((number, Outcome { first, no_ops }))
 }
 
-/// How long replicas may take: shorter than the patience of publishers.
-const WAIT_MS: u64 = 800;
+/// How long replicas and disks may take, shorter than the patience of publishers: a server may sync its disk only once a
+/// second.
+const WAIT_MS: u64 = 1_150;
 
 /// What must follow a write on its connection before it counts as durable: nothing, or waiting for replicas or disks.
 pub(super) fn waiting(engine: &Engine) -> Option<Cmd> {

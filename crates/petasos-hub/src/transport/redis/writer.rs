@@ -44,7 +44,7 @@ const GROUP_JOBS: usize = 512;
 const GROUP_BYTES: usize = 1 << 20;
 
 /// How long an answer may take, replicas and disks included; shorter than the patience of publishers.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_200);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_350);
 
 /// How often an idle writer asks whether the server is there.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);

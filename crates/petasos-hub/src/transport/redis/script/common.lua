@@ -55,22 +55,15 @@ local function save(s)
     'grace_floor', int(s.grace_floor), 'grace_at', int(s.grace_at), 'grace_bytes', int(s.grace_bytes))
 end
 
--- A little-endian number in the bytes of an event; 0 where they are cut off.
-local function number(bytes, from)
-  local value = 0
-  for place = from + 7, from, -1 do
-    value = value * 256 + (string.byte(bytes, place) or 0)
-  end
-  return value
+-- The bytes of an event, see `remote/wire.rs`: version, flags, time, retry, number of topics, length of the id, id.
+local HEADER_BYTES = 34
+
+local function at_of(event)
+  return #event >= HEADER_BYTES and struct.unpack('<I8', event, 3) or 0
 end
 
--- See `remote/wire.rs`: version, flags, time, retry, number of topics, length of the id, id.
-local function at_of(bytes)
-  return number(bytes, 3)
-end
-
-local function id_of(bytes)
-  return string.sub(bytes, 35, 34 + number(bytes, 27))
+local function id_of(event)
+  return #event >= HEADER_BYTES and string.sub(event, 35, 34 + struct.unpack('<I8', event, 27)) or ''
 end
 
 -- An id has its earliest event; one that was published again also its latest, and each of its events but that one has

@@ -4,6 +4,14 @@
 -- Arguments: writer, the number of the newest group it has sent. Answers 0 and the outcomes of the newest groups, or 2 and
 -- what is wrong with the log.
 
+-- What each key holds. Anything else would stop an append half-way.
+local TYPES = { 'stream', 'hash', 'hash', 'hash', 'hash', 'zset', 'zset', 'hash', 'hash' }
+for place, key in ipairs(KEYS) do
+  local kind = call('TYPE', key).ok
+  if kind ~= 'none' and kind ~= TYPES[place] then
+    return { 2, 'foreign' }
+  end
+end
 local s, problem = load()
 if not s then
   return { 2, problem }
