@@ -5,7 +5,11 @@
 //! number; ends need none, because there are never more of them than there were beginnings. While the log takes nothing,
 //! the task tries again and again; what it holds stays bounded for that reason.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +84,7 @@ impl Presence {
             live: HashMap::new(),
             known: false,
             lapsed: false,
+            renewed: Instant::now(),
         };
         tokio::spawn(task.run(messages, stop));
         Self { mailbox, room: Arc::new(Semaphore::new(BEGINNINGS)) }
@@ -137,6 +142,8 @@ struct Task {
     known: bool,
     /// What is live must be announced again.
     lapsed: bool,
+    /// When the newest renewal that was answered was asked for.
+    renewed: Instant,
 }
 
 impl Task {
@@ -218,8 +225,12 @@ impl Task {
 
     /// Renews the lease, and repairs what others ended, or are about to end, because it had run out.
     async fn renew(&mut self, stop: &CancellationToken) -> Result<(), TransportError> {
+        let asked = Instant::now();
         let running = self.transport.renew(self.node, self.lease).await?;
-        if self.known && !running {
+        // Renewals between whose answers were lost may have found that the lease had run out, and begun another.
+        let in_time = self.renewed.elapsed() <= self.lease;
+        self.renewed = asked;
+        if self.known && !(running && in_time) {
             tracing::warn!("this node's lease had run out: its subscriptions are announced again");
             // As another node: ends of the old one that are still on their way do not hit the new announcements.
             self.node = NodeId::random();
@@ -297,6 +308,7 @@ mod tests {
             live: HashMap::new(),
             known: false,
             lapsed: false,
+            renewed: Instant::now(),
         };
         task.keep_house(&stop).await;
         let record = SubscriptionRecord {
@@ -320,5 +332,31 @@ mod tests {
         assert_eq!(listed[0].node, task.node);
         task.keep_house(&stop).await;
         assert_eq!(transport.expired(10).await.expect("expired"), []);
+    }
+
+    #[tokio::test]
+    async fn e08_a_node_whose_renewals_were_not_answered_in_time_announces_itself_again() {
+        let transport = Arc::new(LocalTransport::new());
+        let stop = CancellationToken::new();
+        let lease = Duration::from_millis(100);
+        let mut task = Task {
+            node: NodeId::random(),
+            transport: Arc::clone(&transport) as Arc<dyn Transport>,
+            lease,
+            live: HashMap::new(),
+            known: false,
+            lapsed: false,
+            renewed: Instant::now(),
+        };
+        task.keep_house(&stop).await;
+        let before = task.node;
+        // It had run out, a renewal said so to nobody, and began another.
+        task.renewed = Instant::now().checked_sub(lease * 2).expect("a time");
+        transport.renew(task.node, Duration::from_secs(60)).await.expect("renew");
+        task.keep_house(&stop).await;
+        assert_ne!(task.node, before, "the answer that told it was lost");
+        let before = task.node;
+        task.keep_house(&stop).await;
+        assert_eq!(task.node, before, "in time");
     }
 }
