@@ -94,7 +94,8 @@ impl Link {
                 }
                 std::future::ready(())
             });
-        let connecting = options.connect(config.servers.clone());
+        // It holds buffers of its own.
+        let connecting = Box::pin(options.connect(config.servers.clone()));
         let location = &config.location;
         let client = match tokio::time::timeout(CONNECT_TIMEOUT * 2, connecting).await {
             Ok(Ok(client)) => client,
