@@ -187,7 +187,10 @@ impl Api {
     ) -> Result<Message, CallError> {
         let calling = async {
             self.link.wait_up(CALL_TIMEOUT).await.map_err(|_| CallError::Lost)?;
-            let request = async_nats::Request::new().payload(payload).headers(headers).timeout(None);
+            // With an inbox of its own: in the shared one the library keeps a place for ever for what is never answered.
+            let inbox = self.link.client.new_inbox();
+            let request =
+                async_nats::Request::new().payload(payload).headers(headers).timeout(None).inbox(inbox);
             match self.link.client.send_request(subject, request).await {
                 Ok(message) if message.status == Some(StatusCode::NO_RESPONDERS) => {
                     Err(CallError::NoResponders)
