@@ -187,7 +187,10 @@ impl Api {
     ) -> Result<Message, CallError> {
         let calling = async {
             let generation = self.link.wait_up(CALL_TIMEOUT).await.map_err(|_| CallError::Lost)?.generation;
-            let request = async_nats::Request::new().payload(payload).headers(headers).timeout(None);
+            // With an inbox of its own: in the shared one the library keeps a place for ever for what is never answered.
+            let inbox = self.link.client.new_inbox();
+            let request =
+                async_nats::Request::new().payload(payload).headers(headers).timeout(None).inbox(inbox);
             // No answer comes over another connection than the one that the question went over.
             let mut changes = self.link.watch();
             let lost = changes.wait_for(|state| state.generation != generation || !state.is_up);
