@@ -144,6 +144,18 @@ async fn a_server_that_speaks_no_tls_is_refused_where_tls_is_required() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unix_socket_is_a_host_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(directory.path(), mode).expect("reachable");
+    let path = directory.path().display().to_string();
+    let server = PostgresServer::start_with(&["fsync=off", &format!("unix_socket_directories={path}")]);
+    let (host, port) = (path.replace('/', "%2F"), server.address().port());
+    let log = open(&config(&format!("postgres://petasos@{host}:{port}/petasos"))).await;
+    append(&log, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_not_there_may_come() {
     let address = petasos_testkit::process::free_address();
     let error = PostgresTransport::open(config(&format!("postgres://a:hunter2@{address}/d")))
