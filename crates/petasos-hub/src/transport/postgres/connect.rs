@@ -190,7 +190,7 @@ async fn drive<S, T>(
     }
 }
 
-/// Connections for reads and small writes: a few, opened when they are needed.
+/// Connections for questions: a few, opened when they are needed; more questions wait.
 #[derive(Debug)]
 pub(super) struct Pool {
     config: PostgresConfig,
@@ -198,11 +198,8 @@ pub(super) struct Pool {
     permits: tokio::sync::Semaphore,
 }
 
-/// Reads that run at once; more wait.
-const POOL_CONNECTIONS: usize = 4;
-
 /// How long one question may take before its connection is given up. A page of a log takes milliseconds.
-const QUESTION_PATIENCE: Duration = Duration::from_secs(20);
+const QUESTION_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What ends a question.
 #[derive(Debug)]
@@ -220,8 +217,8 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 impl Pool {
-    pub(super) fn new(config: PostgresConfig) -> Self {
-        let permits = tokio::sync::Semaphore::new(POOL_CONNECTIONS);
+    pub(super) fn new(config: PostgresConfig, connections: usize) -> Self {
+        let permits = tokio::sync::Semaphore::new(connections);
         Self { config, idle: Mutex::default(), permits }
     }
 

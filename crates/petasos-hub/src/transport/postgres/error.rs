@@ -44,7 +44,7 @@ fn advice(code: &SqlState) -> (ErrorKind, &'static str) {
             (Unavailable, ": this server is a standby or read-only; name the primary in the transport URL")
         }
         "53100" => (Unavailable, ": the server's disk is full: free space there, no restart is needed"),
-        "53300" => (Unavailable, ": raise max_connections; a hub uses up to six connections"),
+        "53300" => (Unavailable, ": raise max_connections; a hub uses up to eight connections"),
         "57P01" | "57P02" | "57P03" => (Unavailable, ": the server stops or starts"),
         "55P03" => (Unavailable, ": another transaction holds the log for too long"),
         "XX001" | "XX002" => {

@@ -47,7 +47,7 @@ async fn round(
 ) -> Result<(), TransportError> {
     let oldest_ms = store.oldest_ms().cast_signed();
     let (floor, stale, has_rows) = store
-        .pool
+        .urgent
         .ask("cannot look after the log", |session| async move {
             let statement = session.prepared(&store.sql.stale).await?;
             let row = session.client.query_one(&statement, &[&oldest_ms]).await?;
@@ -73,7 +73,7 @@ async fn retain(store: &Store, retention: Retention) -> Result<(), TransportErro
     let oldest_ms = store.oldest_ms();
     let oldest_ms = (oldest_ms > 0).then_some(oldest_ms.cast_signed());
     store
-        .pool
+        .urgent
         .ask("cannot discard old events", |session| async move {
             let statement = session.prepared(&store.sql.retain).await?;
             Ok(session.client.query_one(&statement, &[&events, &bytes, &oldest_ms]).await.map(|_| ())?)
@@ -85,7 +85,7 @@ async fn retain(store: &Store, retention: Retention) -> Result<(), TransportErro
 pub(super) async fn remove(store: &Store, floor: i64) -> Result<(), TransportError> {
     loop {
         let removed: i64 = store
-            .pool
+            .urgent
             .ask("cannot remove discarded events", |session| async move {
                 let statement = session.prepared(&store.sql.remove).await?;
                 let row = session.client.query_one(&statement, &[&floor, &REMOVE_ROWS]).await?;

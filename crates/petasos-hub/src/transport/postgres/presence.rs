@@ -26,13 +26,13 @@ pub(super) async fn renew(store: &Store, node: NodeId, lease: Duration) -> Resul
             let statement = session.prepared(&store.sql.let_expire).await?;
             Ok(session.client.execute(&statement, &[&id]).await?)
         };
-        store.pool.ask("cannot end a lease", ask).await?;
+        store.urgent.ask("cannot end a lease", ask).await?;
         store.leases.lock().remove(&node);
         return Ok(false);
     }
     let seconds = lease.as_secs_f64();
     let ran = store
-        .pool
+        .urgent
         .ask("cannot renew the lease of this node", |session| async move {
             let statement = session.prepared(&store.sql.renew).await?;
             let row = session.client.query_one(&statement, &[&id, &seconds]).await?;
@@ -94,7 +94,7 @@ pub(super) async fn list(store: &Store, filter: &PresenceFilter) -> Result<Prese
 pub(super) async fn expired(store: &Store, limit: usize) -> Result<Vec<SubscriptionRecord>, TransportError> {
     let limit = read::signed(limit as u64);
     let (rows, has_dead_nodes) = store
-        .pool
+        .urgent
         .ask("cannot list subscriptions of dead nodes", |session| async move {
             let statement = session.prepared(&store.sql.expired).await?;
             let rows = session.client.query(&statement, &[&limit]).await?;
@@ -105,7 +105,7 @@ pub(super) async fn expired(store: &Store, limit: usize) -> Result<Vec<Subscript
         .await?;
     if rows.is_empty() && has_dead_nodes {
         store
-            .pool
+            .urgent
             .ask("cannot forget dead nodes", |session| async move {
                 let statement = session.prepared(&store.sql.forget).await?;
                 Ok(session.client.query_one(&statement, &[]).await.map(|_| ())?)

@@ -104,7 +104,7 @@ pub(super) async fn follow(
     let (rows, bytes) = limits(limit);
     let checksum = known.filter(|mark| mark.position == after.0 && after.0 > 0).map(|mark| mark.checksum);
     let found = store
-        .pool
+        .urgent
         .ask("cannot follow the log", |session| async move {
             let statement = session.prepared(&store.sql.follow).await?;
             Ok(session.client.query(&statement, &[&from, &rows, &bytes, &checksum]).await?)

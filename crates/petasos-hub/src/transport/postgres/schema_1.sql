@@ -182,7 +182,7 @@ BEGIN
     IF in_writer IS NOT NULL THEN
         UPDATE {schema}.writers w
         SET sequence = in_sequence, prior_base = w.base, prior_skipped = w.skipped, base = append_1.base,
-            skipped = append_1.skipped
+            skipped = append_1.skipped, seen = clock_timestamp()
         WHERE w.writer = in_writer AND w.session = in_session AND w.sequence = in_sequence - 1;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'a group came over a connection that was given up, or out of its turn'
@@ -294,6 +294,6 @@ BEGIN
     DELETE FROM {schema}.nodes n
     WHERE n.expires < clock_timestamp()
       AND NOT EXISTS (SELECT FROM {schema}.subscriptions s WHERE s.node = n.node);
-    DELETE FROM {schema}.writers w WHERE w.seen < clock_timestamp() - interval '1 day';
+    DELETE FROM {schema}.writers w WHERE w.seen < clock_timestamp() - interval '7 days';
 END
 $$;

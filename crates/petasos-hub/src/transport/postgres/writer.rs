@@ -107,6 +107,8 @@ pub(super) async fn run(store: Arc<Store>, queue: Queue) {
             return;
         }
         writer.store.status.failed(&error);
+        // The server may give this number to a backend of another node.
+        writer.store.writer_backend.store(0, Ordering::Release);
         let closed = writer.store.closed.clone();
         tokio::select! {
             () = closed.cancelled() => {
@@ -125,6 +127,7 @@ impl Writer {
         let token = Uuid::new_v4();
         // Those that wait may lead to a server that takes no writes any more.
         self.store.pool.renew();
+        self.store.urgent.renew();
         let begun = timeout(ANSWER_PATIENCE, self.begin_on(&session, token)).await;
         let (found, next) = begun
             .map_err(|_| TransportError::unavailable(format!("{WHAT}: the server does not answer")))?
@@ -292,7 +295,9 @@ impl Writer {
         let error = match fault {
             Fault::Engine(error) => {
                 if error.code().is_some_and(|code| code.code() == FENCED) {
-                    tracing::warn!("another connection of this node has taken over its session");
+                    tracing::warn!(
+                        "the server knows another session of this writer, or none; it begins a new one"
+                    );
                 }
                 translate(&error, WHAT)
             }
