@@ -245,13 +245,35 @@ impl Writer {
                 job.finish(Ok(outcome));
                 continue;
             }
-            match self.messages(&job).await {
+            match self.messages_in_time(&job).await {
                 Ok((position, messages)) => self.window.push(job, position, messages),
-                Err(error) => job.finish(Err(error)),
+                Err(error) => {
+                    if error.is_retryable() {
+                        self.fails(&error);
+                    }
+                    job.finish(Err(error));
+                }
             }
         }
         // Jobs without messages are done.
         self.settle().await;
+    }
+
+    /// As [`Self::messages`], which asks the engine things. While it does, nothing else notices that the engine is silent.
+    async fn messages_in_time(
+        &mut self,
+        job: &Job,
+    ) -> Result<(Option<Position>, Vec<Outgoing>), TransportError> {
+        let made = {
+            let mut making = std::pin::pin!(self.messages(job));
+            if let Ok(made) = tokio::time::timeout(LOOK_TIMEOUT, &mut making).await {
+                return made;
+            }
+            self.store.status.failed(TransportError::from(CallError::Silent));
+            making.await
+        };
+        self.is_failing = true;
+        made
     }
 
     /// The messages of a job, and the position of its last event that is stored already.
