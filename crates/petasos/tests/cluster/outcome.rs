@@ -109,16 +109,14 @@ impl Outcome {
                 self.ledgers[node].entries().iter().any(refused),
                 "node {node} refused nothing while the engine was gone"
             );
-            let unready = self.answered(node, loss.since, false);
-            let unready = unready.unwrap_or_else(|| panic!("node {node} was never unready"));
-            assert!(unready < LOSS_GOAL + BUSY, "node {node} was ready for {unready:?} without an engine");
+            let unready = self.last_ready(node, loss).map_or(Duration::ZERO, |at| at - loss.since);
+            assert!(
+                unready < LOSS_GOAL + BUSY,
+                "node {node} was ready {unready:?} after the engine had gone"
+            );
             times.unready = times.unready.max(Some(unready));
-            let lied = self.health[node].iter().find(|sample| {
-                sample.at > loss.since + unready && sample.at < loss.away_until && sample.ready == Some(200)
-            });
-            assert!(lied.is_none(), "node {node} was ready in the middle of a loss: {lied:?}");
         }
-        let ready = self.answered(node, loss.until, true);
+        let ready = self.ready_after(node, loss.until);
         let ready = ready.unwrap_or_else(|| panic!("node {node} was not ready again"));
         times.ready = times.ready.max(ready);
         for followed in self.staying_at(node) {
@@ -129,11 +127,17 @@ impl Outcome {
         assert!(times.ready < RETURN_LIMIT && times.delivery < RETURN_LIMIT, "node {node}: {times:?}");
     }
 
-    /// How long after a moment a node first said that it is ready, or that it is not.
-    fn answered(&self, node: usize, after: Instant, ready: bool) -> Option<Duration> {
-        let mut samples = self.health[node].iter().filter(|sample| sample.at >= after);
-        let found = samples.find(|sample| sample.ready.is_some_and(|status| (status == 200) == ready));
-        found.map(|sample| sample.at - after)
+    /// How long after a moment a node first said that it is ready.
+    fn ready_after(&self, node: usize, moment: Instant) -> Option<Duration> {
+        let mut samples = self.health[node].iter().filter(|sample| sample.at >= moment);
+        samples.find(|sample| sample.ready == Some(200)).map(|sample| sample.at - moment)
+    }
+
+    /// When a node said for the last time in a loss that it is ready.
+    fn last_ready(&self, node: usize, loss: &Loss) -> Option<Instant> {
+        let during = self.health[node].iter().rev().filter(|sample| sample.at < loss.away_until);
+        let mut ready = during.filter(|sample| sample.ready == Some(200)).map(|sample| sample.at);
+        ready.next().filter(|at| *at > loss.since)
     }
 
     /// No stream of a node ended by itself, and none was silent for long.
