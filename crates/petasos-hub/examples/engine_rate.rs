@@ -1,7 +1,7 @@
 //! How fast a log is, without a hub: appends by one caller and by many at once, and how soon a tail has them.
 //!
 //! ```sh
-//! cargo run --release -p petasos-hub --features nats --example engine_rate -- nats://127.0.0.1:4222?stream=rate
+//! cargo run --release -p petasos-hub --all-features --example engine_rate -- redis://127.0.0.1:6379?prefix=rate
 //! ```
 //!
 //! More arguments are the numbers of callers (1 and 64), the seconds of each run (5) and the bytes of data (128). The log
@@ -50,10 +50,22 @@ async fn open(url: &str) -> Result<Arc<dyn Transport>, String> {
     let address = Address::parse(url)?;
     let config = RemoteConfig { address, retention: Some(Retention::default()) };
     match config.address.scheme.as_str() {
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "valkey" | "valkeys" => {
+            use petasos_hub::transport::redis::{RedisConfig, RedisTransport};
+            let log = RedisTransport::open(RedisConfig::new(&config)?).await;
+            log.map(|log| Arc::new(log) as _).map_err(|error| error.to_string())
+        }
         #[cfg(feature = "nats")]
         "nats" | "tls" => {
             use petasos_hub::transport::nats::{NatsConfig, NatsTransport};
             let log = NatsTransport::open(NatsConfig::new(&config)?).await;
+            log.map(|log| Arc::new(log) as _).map_err(|error| error.to_string())
+        }
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            use petasos_hub::transport::postgres::{PostgresConfig, PostgresTransport};
+            let log = PostgresTransport::open(PostgresConfig::new(&config)?).await;
             log.map(|log| Arc::new(log) as _).map_err(|error| error.to_string())
         }
         scheme => Err(format!("{scheme}:// is not part of this build, or runs on no server")),

@@ -23,6 +23,9 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(5);
 /// How long publishers may take to finish what they have begun.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long an answer may take: longer than any hub is stopped by a test.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+
 /// What publishers send.
 #[derive(Clone, Debug)]
 pub struct Load {
@@ -145,7 +148,7 @@ impl Publisher {
                 Ok((status, keep)) => (Fate::Refused(status), keep),
                 Err(error) => (Fate::Unknown(error.to_string()), false),
             };
-            entries.push(Entry { id, sent, fate });
+            entries.push(Entry { id, sent, fate, ended: Instant::now() });
             if !keep {
                 connection = None;
             }
@@ -179,7 +182,7 @@ impl Publisher {
         let fields = [("topic", self.load.topic.as_str()), ("id", id), ("data", &data)];
         let request = self.hub.request("POST", HUB_PATH).bearer(token).form(form::encode(fields));
         connection.try_send(request.bytes()).await?;
-        let head = within(STOP_LIMIT, "the answer to a publish", connection.try_head()).await?;
+        let head = within(ANSWER_LIMIT, "the answer to a publish", connection.try_head()).await?;
         let (body, end) = connection.body(&head).await;
         if end != End::Clean {
             return Err(io::Error::other(format!("the answer was cut: {end:?}")));

@@ -12,6 +12,10 @@ pub const ENGINES: &[&str] = &[
     "local",
     #[cfg(feature = "sqlite")]
     "sqlite",
+    #[cfg(feature = "redis")]
+    "redis",
+    #[cfg(feature = "postgres")]
+    "postgres",
     #[cfg(feature = "nats")]
     "nats",
 ];

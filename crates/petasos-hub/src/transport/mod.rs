@@ -25,7 +25,11 @@ mod history;
 mod local;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod presence;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod remote;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

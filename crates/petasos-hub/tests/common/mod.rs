@@ -62,6 +62,30 @@ pub(crate) async fn sqlite_place() -> Place {
     Place { open: Box::new(open), kept: Box::new(directory) }
 }
 
+/// An empty log on the Redis server of this test program.
+#[cfg(feature = "redis")]
+pub(crate) async fn redis() -> (Log, ()) {
+    use petasos_hub::transport::redis::{RedisConfig, RedisTransport};
+    use petasos_testkit::servers::{EngineServer, redis::RedisServer};
+    let url = RedisServer::shared().url(&unique_name());
+    let transport = RedisTransport::open(RedisConfig::new(&remote(&url)).unwrap()).await.unwrap();
+    (Arc::new(transport), ())
+}
+
+/// Where a log on the Redis server of this test program is.
+#[cfg(feature = "redis")]
+pub(crate) async fn redis_place() -> Place {
+    use petasos_hub::transport::redis::{RedisConfig, RedisTransport};
+    use petasos_testkit::servers::{EngineServer, redis::RedisServer};
+    let url = RedisServer::shared().url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = RedisConfig::new(&config).unwrap();
+        async move { Arc::new(RedisTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
 /// An empty log on the NATS server of this test program.
 #[cfg(feature = "nats")]
 pub(crate) async fn nats() -> (Log, ()) {
@@ -101,6 +125,26 @@ fn nats_place_on(version: petasos_testkit::servers::nats::NatsVersion) -> Place 
         let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
         let config = NatsConfig::new(&config).unwrap();
         async move { Arc::new(NatsTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
+/// An empty log on the PostgreSQL server of this test program.
+#[cfg(feature = "postgres")]
+pub(crate) async fn postgres() -> (Log, ()) {
+    ((postgres_place().await.open)(Retention::default()).await, ())
+}
+
+/// Where a log on the PostgreSQL server of this test program is.
+#[cfg(feature = "postgres")]
+pub(crate) async fn postgres_place() -> Place {
+    use petasos_hub::transport::postgres::{PostgresConfig, PostgresTransport};
+    use petasos_testkit::servers::{EngineServer, postgres::PostgresServer};
+    let url = PostgresServer::shared().url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = PostgresConfig::new(&config).unwrap();
+        async move { Arc::new(PostgresTransport::open(config).await.unwrap()) as Log }.boxed()
     };
     Place { open: Box::new(open), kept: Box::new(()) }
 }
@@ -252,7 +296,7 @@ impl Reader {
                 if let Some(event) = self.waiting.pop_front() {
                     return event;
                 }
-                let bytes = self.bytes().await;
+                let bytes = self.bytes().await.expect("the stream ended where an event was expected");
                 for item in self.parser.feed(&bytes) {
                     if let Item::Event(event) = item {
                         self.waiting.push_back(event);
@@ -264,8 +308,23 @@ impl Reader {
         .await
     }
 
-    /// The next bytes, as events and comments.
-    async fn bytes(&mut self) -> Bytes {
+    /// Waits for the end of the stream, and returns the events before it.
+    pub(crate) async fn ended(&mut self) -> Vec<Event> {
+        patiently("the end of the stream", async {
+            while let Some(bytes) = self.bytes().await {
+                let items = self.parser.feed(&bytes).into_iter();
+                self.waiting.extend(items.filter_map(|item| match item {
+                    Item::Event(event) => Some(event),
+                    _ => None,
+                }));
+            }
+        })
+        .await;
+        self.waiting.drain(..).collect()
+    }
+
+    /// The next bytes, as events and comments; `None` at the end of the stream.
+    async fn bytes(&mut self) -> Option<Bytes> {
         loop {
             match &mut self.source {
                 Source::Subscription(subscription) => {
@@ -277,12 +336,12 @@ impl Reader {
                         Poll::Pending => Poll::Pending,
                     });
                     if let Some(bytes) = next.await {
-                        return bytes.expect("the stream ended where an event was expected");
+                        return bytes;
                     }
                 }
                 Source::Socket(connection) => match connection.chunk_unhurried().await {
-                    Chunk::Data(bytes) => return bytes,
-                    Chunk::End(end) => panic!("the stream ended where an event was expected: {end:?}"),
+                    Chunk::Data(bytes) => return Some(bytes),
+                    Chunk::End(_) => return None,
                 },
                 Source::Nowhere => unreachable!(),
             }

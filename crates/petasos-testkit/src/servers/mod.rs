@@ -2,6 +2,8 @@
 //! server that is not installed fails the test; `scripts/install-test-needs` installs them.
 
 pub mod nats;
+pub mod postgres;
+pub mod redis;
 
 use std::{
     net::SocketAddr,
@@ -119,20 +121,35 @@ impl ServerProcess {
         matches!(ended, Some(Err(mpsc::TryRecvError::Empty)))
     }
 
-    /// SIGSTOP: it does nothing, and its connections stay.
+    /// SIGSTOP, to it and to the processes it has started: it does nothing, and its connections stay.
     pub fn pause(&self) {
+        // First the one that could start others.
         self.signal(Signal::STOP);
+        descendants(self.running().pid).into_iter().for_each(|pid| signal_if_there(pid, Signal::STOP));
     }
 
     /// SIGCONT.
     pub fn go_on(&self) {
+        descendants(self.running().pid).into_iter().for_each(|pid| signal_if_there(pid, Signal::CONT));
         self.signal(Signal::CONT);
     }
 
-    /// Ends it without a chance to write anything more, and waits until it has ended.
+    /// Ends it and the processes it has started, without a chance to write anything more, and waits until it has ended.
     pub fn kill(&mut self) {
+        self.pause();
+        let others = descendants(self.running().pid);
         self.signal(Signal::KILL);
+        others.iter().for_each(|pid| signal_if_there(*pid, Signal::KILL));
         self.wait();
+        let begin = std::time::Instant::now();
+        while others.iter().any(|pid| runs(*pid)) {
+            assert!(
+                begin.elapsed() < START_LIMIT,
+                "what {} has started does not end",
+                self.program.display()
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Asks it to stop with this signal, and waits until it has.
@@ -227,6 +244,38 @@ impl Drop for ServerProcess {
     }
 }
 
+fn signal_if_there(pid: Pid, signal: Signal) {
+    // It may have ended by itself.
+    let _ = kill_process(pid, signal);
+}
+
+/// Whether there is still something of a process beside its entry, which stays until somebody has waited for it.
+fn runs(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// The processes that a process has started, and those that they have. Some servers are several.
+fn descendants(root: Pid) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").unwrap_or_else(|error| panic!("cannot read /proc: {error}"));
+    let parents: Vec<(i32, i32)> = entries
+        .filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+            let (pid, rest) = stat.split_once(' ')?;
+            // The name, which may hold anything, ends with the last parenthesis.
+            let parent = rest.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            Some((pid.parse().ok()?, parent.parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![root.as_raw_nonzero().get()];
+    let mut looked_at = 0;
+    while let Some(parent) = found.get(looked_at).copied() {
+        looked_at += 1;
+        found.extend(parents.iter().filter(|(_, other)| *other == parent).map(|(pid, _)| pid));
+    }
+    found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
+}
+
 /// Whether somebody listens there.
 pub fn listens(address: SocketAddr) -> bool {
     std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
@@ -245,6 +294,18 @@ pub fn find(program: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_has_started_goes_with_it() {
+        let mut server =
+            ServerProcess::start("sh", None, |_| ["-c", "sleep 1000 & wait"].map(str::to_owned).to_vec());
+        server.wait_until(|| !descendants(server.running().pid).is_empty());
+        let others = descendants(server.running().pid);
+        server.pause();
+        server.go_on();
+        server.kill();
+        assert!(!others.into_iter().any(runs));
+    }
 
     #[test]
     fn a_server_is_paused_killed_and_started_again() {

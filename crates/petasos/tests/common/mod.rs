@@ -26,6 +26,8 @@ use petasos_testkit::{
     servers::{
         EngineServer,
         nats::{NatsServer, NatsVersion},
+        postgres::PostgresServer,
+        redis::RedisServer,
     },
 };
 use tokio::sync::oneshot;
@@ -47,6 +49,10 @@ pub(crate) enum Engine {
     LocalCompatible,
     /// The embedded store, likewise.
     SqliteCompatible,
+    /// A log on the Redis server of this test program.
+    Redis,
+    /// A log on the PostgreSQL server of this test program.
+    Postgres,
     /// A log on the NATS server of this test program.
     Nats,
 }
@@ -54,7 +60,7 @@ pub(crate) enum Engine {
 impl Engine {
     /// Whether its log keeps events (R07).
     pub(crate) fn has_history(self) -> bool {
-        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Nats)
+        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis | Self::Nats | Self::Postgres)
     }
 
     /// Whether the hubs on it serve the 0.x generation.
@@ -88,7 +94,7 @@ impl Engine {
     fn event_loops(self) -> usize {
         match self {
             Self::SqliteCompatible => 1,
-            Self::Sqlite | Self::LocalCompatible | Self::Nats => 2,
+            Self::Sqlite | Self::LocalCompatible | Self::Redis | Self::Nats | Self::Postgres => 2,
             Self::Local => 4,
         }
     }
@@ -102,6 +108,8 @@ impl Engine {
                 retention: Retention::default(),
                 bolt: None,
             }),
+            Self::Redis => remote(RedisServer::shared(), directory),
+            Self::Postgres => remote(PostgresServer::shared(), directory),
             Self::Nats => remote(NatsServer::shared(NatsVersion::Current), directory),
         };
         Config {
@@ -140,12 +148,17 @@ fn remote(server: &dyn EngineServer, directory: &Path) -> TransportConfig {
 /// What the real program is started with to serve the store of this directory with the keys of the testkit. More
 /// variables may be added.
 pub(crate) fn process_options(directory: &Path) -> ProcessOptions {
-    let (address, admin) = (process::free_address(), process::free_address());
     let store = directory.join("petasos.db");
+    process_options_on(&format!("sqlite://{}", process::text(&store)), directory)
+}
+
+/// The same for any log, by its transport URL. The directory is only where it writes what it says.
+pub(crate) fn process_options_on(url: &str, directory: &Path) -> ProcessOptions {
+    let (address, admin) = (process::free_address(), process::free_address());
     let environment = [
         ("PETASOS_LISTEN", address.to_string()),
         ("PETASOS_ADMIN_ADDRESS", admin.to_string()),
-        ("PETASOS_TRANSPORT_URL", format!("sqlite://{}", process::text(&store))),
+        ("PETASOS_TRANSPORT_URL", url.to_owned()),
         ("PETASOS_ISSUER", ISSUER.to_owned()),
         ("PETASOS_PUBLISHER_JWT_KEY", PUBLISHER_SECRET.to_owned()),
         ("PETASOS_SUBSCRIBER_JWT_KEY", SUBSCRIBER_SECRET.to_owned()),

@@ -7,7 +7,7 @@ fn all_errors_are_told_at_once_each_with_its_source() {
     let given = nothing()
         .toml("listen = ':99999'\n\n[hub]\nheartbeet = '40s'\nlease = '0s'\n[limits]\ntarget = '1MiB'\nmatchers = 0")
         .variable("MERCURE_EXTRA_DIRECTIVES", "write_timeout forever\nprotocol_version_compatibility 9")
-        .variable("MERCURE_TRANSPORT_URL", "nats://:hunter2@nats:70000")
+        .variable("MERCURE_TRANSPORT_URL", "redis://:hunter2@redis:70000")
         .variable("MERCURE_PUBLISHER_JWT_KEY", "x")
         .variable("PETASOS_LOG_FORMAT", "xml")
         .variable("PETASOS_LOG_FILTER", "a=b=c")

@@ -183,6 +183,39 @@ fn a_nats_url_is_taken_apart_and_checked() {
 }
 
 #[test]
+fn a_postgres_url_is_taken_apart_and_checked() {
+    for scheme in ["postgres", "postgresql"] {
+        let given =
+            url(&format!("{scheme}://me:hunter2@one,two:7/hubs?schema=x&size=10&max_age=1h&sslmode=require"));
+        let TransportConfig::Remote(remote) = given.config().transport else { panic!("no log on a server") };
+        let retention = remote.retention.expect("what is kept");
+        assert_eq!((retention.events, retention.age), (10, Some(Duration::from_secs(3_600))));
+        assert_eq!(given.printed("transport.url").0, format!("{scheme}://one:5432,two:7/hubs"));
+        let wrong = url(&format!("{scheme}://me:hunter2@one/hubs?sslmode=hunter2")).errors();
+        assert!(wrong.contains("verify-full") && !wrong.contains("hunter2"), "{wrong}");
+        let unknown = url(&format!("{scheme}://me:hunter2@one?shema=hunter2")).errors();
+        assert!(unknown.contains("did you mean schema?") && !unknown.contains("hunter2"), "{unknown}");
+    }
+}
+
+#[test]
+fn a_redis_url_is_taken_apart_and_checked() {
+    for scheme in ["redis", "rediss", "valkey", "valkeys"] {
+        let given = url(&format!("{scheme}://me:hunter2@one,two:7?prefix=x&size=10&max_age=1h&replicas=1"));
+        let TransportConfig::Remote(remote) = given.config().transport else { panic!("no log on a server") };
+        let retention = remote.retention.expect("what is kept");
+        assert_eq!((retention.events, retention.age), (10, Some(Duration::from_secs(3_600))));
+        assert_eq!(given.printed("transport.url").0, format!("{scheme}://one:6379,two:7"));
+        let wrong = url(&format!("{scheme}://me:hunter2@one/hubs")).errors();
+        assert!(wrong.contains("number of a database") && !wrong.contains("hunter2"), "{wrong}");
+        let unknown = url(&format!("{scheme}://me:hunter2@one?prefx=hunter2")).errors();
+        assert!(unknown.contains("did you mean prefix?") && !unknown.contains("hunter2"), "{unknown}");
+    }
+    let given = url("redis://one").variable("PETASOS_TRANSPORT_SYNC", "normal");
+    assert!(given.notices().contains("transport.sync has no effect"), "{}", given.notices());
+}
+
+#[test]
 fn what_is_wrong_in_a_url_is_told() {
     let told: Vec<String> = [
         "/data/x.db",
