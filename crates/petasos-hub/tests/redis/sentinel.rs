@@ -132,6 +132,9 @@ async fn what_an_asynchronous_fail_over_loses_is_told_and_its_positions_are_not_
     let (log, other) = (open(&url).await, open(&url).await);
     let mut tail = other.tail(Position::START);
     append(&log, "kept").await;
+    // One that gets no further before the fail-over.
+    let mut late = other.tail(Position::START);
+    follow_until(&mut *late, "kept").await;
     patiently("the replica", async {
         while replica.command(&["XLEN", "{lossy}:log"]) != "1" {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -154,6 +157,8 @@ async fn what_an_asynchronous_fail_over_loses_is_told_and_its_positions_are_not_
     assert!(after > newest, "{after} was given to an event that is lost");
     let (seen, overtaken) = follow_until(&mut *tail, "after").await;
     assert_eq!((ids(&seen), overtaken), (vec!["after".to_owned()], 1));
+    let (seen, overtaken) = follow_until(&mut *late, "after").await;
+    assert_eq!((ids(&seen), overtaken), (vec!["after".to_owned()], 1), "what it never got is missed as well");
     assert_eq!(other.find("lost two").await.unwrap(), None);
     assert_eq!(ids(&kept(&fresh).await), ["kept", "after"]);
     tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(other.close(), fresh.close()) })

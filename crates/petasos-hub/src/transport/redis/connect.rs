@@ -66,14 +66,16 @@ impl Backoff {
 /// Connects to the server that keeps the log. Answers to the connection's commands may take `patience`; `None` means for
 /// ever, for who bounds the wait otherwise.
 ///
+/// Places in `tried` are passed over, and those that were tried are put there.
+///
 /// # Errors
 /// [`ErrorKind::Invalid`] where only another configuration helps, else [`ErrorKind::Unavailable`].
 pub(super) async fn connect(
     config: &RedisConfig,
     patience: Option<Duration>,
+    tried: &mut Vec<Place>,
 ) -> Result<Link, TransportError> {
     let mut failure = None;
-    let mut tried: Vec<Place> = Vec::new();
     for host in &config.hosts {
         let place = match &config.sentinel {
             None => Ok(host.clone()),
@@ -84,7 +86,7 @@ pub(super) async fn connect(
             Ok(place) if tried.contains(&place) => continue,
             Ok(place) => {
                 tried.push(place.clone());
-                try_place(config, &place, patience).await
+                connect_to(config, &place, patience).await
             }
             Err(error) => Err(error),
         };
@@ -97,7 +99,8 @@ pub(super) async fn connect(
     Err(failure.unwrap_or_else(|| TransportError::unavailable("the address names no server")))
 }
 
-async fn try_place(
+/// Connects to the server there, or to the one of its cluster that keeps the log.
+pub(super) async fn connect_to(
     config: &RedisConfig,
     place: &Place,
     patience: Option<Duration>,

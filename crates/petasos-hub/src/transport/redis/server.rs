@@ -15,6 +15,8 @@ pub(super) struct Server {
     /// The version of Redis that it is compatible with.
     pub(super) version: Option<(u32, u32)>,
     pub(super) is_replica: bool,
+    /// It was a replica, and took over.
+    pub(super) was_promoted: bool,
     pub(super) is_cluster: bool,
     pub(super) is_sentinel: bool,
     has_append_only_file: Option<bool>,
@@ -43,6 +45,7 @@ impl Server {
                 _ => None,
             },
             is_replica: field("role") == Some("slave"),
+            was_promoted: field("second_repl_offset").is_some_and(|offset| offset != "-1"),
             is_cluster: field("cluster_enabled") == Some("1") || mode == Some("cluster"),
             is_sentinel: mode == Some("sentinel"),
             has_append_only_file: field("aof_enabled").map(|value| value == "1"),
