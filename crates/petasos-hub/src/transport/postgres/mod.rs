@@ -127,9 +127,7 @@ impl PostgresTransport {
         let (line, queue) = Line::new();
         let writer = tokio::spawn(writer::run(Arc::clone(&store), queue));
         tokio::spawn(listen::run(Arc::clone(&store)));
-        if let Some(retention) = store.config.retention {
-            tokio::spawn(maintain::run(Arc::clone(&store), retention));
-        }
+        tokio::spawn(maintain::run(Arc::clone(&store)));
         Ok(Self { store, line, writer: Mutex::new(Some(writer)) })
     }
 }

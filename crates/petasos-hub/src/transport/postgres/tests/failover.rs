@@ -122,3 +122,12 @@ async fn others_in_the_place_of_what_was_seen_are_noticed() {
     append_at_last(&log, "d").await;
     assert_eq!(follow(&mut tail, 1).await, ["d"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_never_answers_is_passed_over() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let server = PostgresServer::start_with(&["fsync=off"]);
+    let log = open(&both(silent.local_addr().expect("an address"), server.address())).await;
+    append(&log, "a").await;
+    assert_eq!(ids(&log).await, ["a"]);
+}

@@ -180,3 +180,26 @@ async fn a_server_that_takes_no_writes_any_more_is_told_of_and_used_again() {
     server.query("SELECT pg_reload_conf()");
     append_at_last(&log, "b").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_every_append_is_not_ready_until_it_takes_them() {
+    let (server, log, config) = shared();
+    let transport = open(&config).await;
+    append(&transport, "a").await;
+    server.query(&format!(
+        "CREATE FUNCTION {log}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON {log}.events FOR EACH ROW EXECUTE FUNCTION {log}.refuse()"
+    ));
+    refused(&transport, "refused").await;
+    // Through several attempts to connect.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(2) {
+        assert!(transport.health().ready.is_err());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    server.query(&format!("DROP TRIGGER refuse ON {log}.events"));
+    until("the return to be noticed", || transport.health().ready.is_ok()).await;
+    append(&transport, "b").await;
+    assert_eq!(ids(&transport).await, ["a", "b"], "what was tried is rolled back");
+}

@@ -140,3 +140,35 @@ async fn a_damaged_event_is_told_of_and_never_served() {
     let found = transport.verify().await.expect("a verification");
     assert_eq!((found.sound, found.damage.len()), (2, 2), "{found:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_smaller_bound_holds_before_anybody_appends() {
+    let (server, log, mut config) = shared();
+    let entries = numbered("e", 10).iter().map(|id| entry(id)).collect();
+    open(&config).await.append(AttemptId::new(), entries).await.expect("an append");
+    config.retention = Some(Retention { events: 3, bytes: 0, age: None });
+    let transport = open(&config).await;
+    until("the floor to rise", || {
+        server.query(&format!("SELECT floor, events FROM {log}.log_state")) == "7|3"
+    })
+    .await;
+    assert_eq!(ids(&transport).await, ["e7", "e8", "e9"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_is_told_of_events_that_are_too_old_though_they_are_not_discarded_yet() {
+    let (server, log, config) = shared();
+    let transport = open(&config).await;
+    for id in ["a", "b"] {
+        append(&transport, id).await;
+    }
+    server.query(&format!("UPDATE {log}.events SET at_ms = at_ms - 3600000 WHERE position = 1"));
+    let mut aged = config.clone();
+    aged.retention = Some(Retention { events: 0, bytes: 0, age: Some(Duration::from_secs(600)) });
+    let reader = open(&aged).await;
+    let (limit, hint) = (ReadLimit::default(), ReadHint::default());
+    let page = reader.read(Position::START, Position(u64::MAX), limit, &hint).await.expect("a page");
+    assert!(page.truncated && page.events.len() == 1, "{page:?}");
+    let page = reader.read(Position(1), Position(u64::MAX), limit, &hint).await.expect("a page");
+    assert!(!page.truncated && page.events.len() == 1, "{page:?}");
+}

@@ -150,12 +150,12 @@ async fn a_group_of_an_earlier_session_and_one_out_of_its_turn_are_refused() {
     let entries = [entry("late")];
     for (session, token, sequence) in [(&old, first, 1), (&new, second, 2), (&new, second, 0)] {
         let sender = Sender { writer, session: token, sequence };
-        let refused = group::append(session, sql, Some(sender), None, 0, &entries, &[1]).await;
+        let refused = group::append(session, sql, Some(sender), None, &entries, &[1]).await;
         let Err(Fault::Engine(error)) = refused else { panic!("it was stored: {refused:?}") };
         assert_eq!(error.code().map(|code| code.code()), Some(FENCED));
     }
     let sender = Sender { writer, session: second, sequence: 1 };
-    group::append(&new, sql, Some(sender), None, 0, &entries, &[1]).await.expect("it is its turn");
+    group::append(&new, sql, Some(sender), None, &entries, &[1]).await.expect("it is its turn");
     assert_eq!(ids(&transport).await, ["late"]);
 }
 
@@ -167,7 +167,7 @@ async fn an_update_that_cannot_be_stored_takes_no_other_with_it() {
     server.query(&format!("ALTER TABLE {log}.events ADD CHECK (id <> 'poison')"));
     server.query(&format!(
         "CREATE FUNCTION {log}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-         IF NEW.id = 'poison' THEN RAISE EXCEPTION 'too large' USING ERRCODE = '54000'; END IF; RETURN NEW; END $$; \
+         IF NEW.id = 'poison' THEN RAISE EXCEPTION 'too large' USING ERRCODE = '22001'; END IF; RETURN NEW; END $$; \
          CREATE TRIGGER refuse BEFORE INSERT ON {log}.events FOR EACH ROW EXECUTE FUNCTION {log}.refuse()"
     ));
     let calls = ["a", "b", "poison", "c"].map(|id| transport.append(AttemptId::new(), vec![entry(id)]));
