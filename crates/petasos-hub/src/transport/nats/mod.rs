@@ -9,6 +9,7 @@ mod config;
 mod examine;
 mod import;
 mod link;
+mod prepare;
 mod presence;
 mod pull;
 mod read;
