@@ -59,6 +59,7 @@ struct Store {
     /// The connection from which messages are read.
     reads: Api,
     status: Status,
+    blocked: tail::Blocked,
     known: Known,
     durability: Durability,
     closed: CancellationToken,
@@ -86,6 +87,7 @@ impl NatsTransport {
             api,
             reads,
             status: Status::new("nats"),
+            blocked: tail::Blocked::default(),
             known: Known::default(),
             // The disk only where the server syncs always, which it tells nobody.
             durability: if is_in_memory { Durability::Memory } else { Durability::Process },
@@ -166,7 +168,11 @@ impl Transport for NatsTransport {
     }
 
     fn health(&self) -> TransportHealth {
-        self.store.status.health()
+        let mut health = self.store.status.health();
+        if let Some(reason) = self.store.blocked.reason() {
+            health.ready = health.ready.and(Err(reason));
+        }
+        health
     }
 
     async fn close(&self) {
