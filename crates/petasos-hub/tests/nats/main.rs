@@ -14,8 +14,8 @@ use std::{sync::Arc, time::Duration};
 use petasos_hub::{
     Update,
     transport::{
-        Append, AttemptId, ErrorKind, Position, ReadHint, ReadLimit, Retention, StoredEvent, Tail, Transport,
-        TransportError,
+        Append, AttemptId, ErrorKind, NodeId, Position, ReadHint, ReadLimit, Retention, StoredEvent, Tail,
+        Transport, TransportError,
         nats::{NatsConfig, NatsTransport},
         remote::{Address, RemoteConfig},
     },

@@ -225,6 +225,31 @@ async fn a_log_that_cannot_be_followed_is_told_and_not_ready() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_that_somebody_deletes_is_made_again_also_on_a_log_without_updates() {
+    for version in VERSIONS {
+        let url = NatsServer::shared(version).url("absent");
+        let log = open(&url).await;
+        let (node, lease) = (NodeId::random(), Duration::from_secs(60));
+        log.renew(node, lease).await.unwrap();
+        assert!(log.renew(node, lease).await.unwrap());
+        let client = async_nats::connect(url.split('?').next().unwrap()).await.unwrap();
+        async_nats::jetstream::new(client).delete_stream("absent-presence").await.unwrap();
+        patiently("presence", async {
+            loop {
+                match log.renew(node, lease).await {
+                    // So the hub announces again what it has.
+                    Ok(is_known) => return assert!(!is_known, "that stream is gone"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
+        wait_ready(&log, true).await;
+    }
+}
+
 /// Pauses a server, and waits until none of its threads runs any more.
 async fn pause(server: &NatsServer) {
     server.process().pause();

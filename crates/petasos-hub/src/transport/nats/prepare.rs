@@ -114,6 +114,11 @@ impl Unfinished {
     pub(super) fn remove(&mut self, attempt: AttemptId) {
         self.attempts.remove(&attempt);
     }
+
+    /// Forgets what was written of presence: it is not there any more.
+    pub(super) fn forget_steps(&mut self) {
+        self.attempts.values_mut().for_each(|attempt| attempt.steps.clear());
+    }
 }
 
 impl Attempt {

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -36,13 +37,15 @@ pub(super) struct Streams {
     pub(super) presence: String,
     /// The highest position that this process has seen. No other event may ever get it.
     highest: AtomicU64,
+    /// When the stream of presence was made that this process knows.
+    presence_created: Mutex<Option<String>>,
 }
 
 impl Streams {
     pub(super) fn new(config: &NatsConfig) -> Self {
         let log = config.stream.clone();
         let presence = format!("{log}-presence");
-        Self { log, presence, highest: AtomicU64::new(0) }
+        Self { log, presence, highest: AtomicU64::new(0), presence_created: Mutex::new(None) }
     }
 
     /// The subject of an event with this id.
@@ -79,9 +82,15 @@ impl Streams {
             }
         }
         match api.stream(&self.presence).await? {
-            None => self.create(api, &self.presence, presence_config(self, config)).await,
+            None => {
+                self.create(api, &self.presence, presence_config(self, config)).await?;
+                let made = api.stream(&self.presence).await?;
+                *self.presence_created.lock() = made.map(|info| info.created);
+                Ok(())
+            }
             Some(info) => {
                 self.check(&info, &self.presence, &self.presence_subject(">"))?;
+                *self.presence_created.lock() = Some(info.created.clone());
                 fit(api, &self.presence, info, json!({}), config).await
             }
         }
@@ -89,8 +98,8 @@ impl Streams {
 
     /// Sees to it, on a new connection and before anything is written, that the streams are there, and that an empty log
     /// does not give out positions that were given before: after a restart of a server that kept it in memory, or when
-    /// somebody deleted it.
-    pub(super) async fn ensure(&self, api: &Api, config: &NatsConfig) -> Result<(), TransportError> {
+    /// somebody deleted it. Returns whether the stream of presence is still the same.
+    pub(super) async fn ensure(&self, api: &Api, config: &NatsConfig) -> Result<bool, TransportError> {
         let log = match api.stream(&self.log).await? {
             Some(log) => log,
             None => {
@@ -104,10 +113,19 @@ impl Streams {
             let body = json!({ "seq": highest + 1 });
             api.call::<Value>(&format!("STREAM.PURGE.{}", self.log), &body).await?;
         }
-        if api.stream(&self.presence).await?.is_none() {
-            self.create(api, &self.presence, presence_config(self, config)).await?;
-        }
-        Ok(())
+        let presence = match api.stream(&self.presence).await? {
+            Some(presence) => presence,
+            None => {
+                tracing::warn!(
+                    stream = self.presence,
+                    "presence is gone; hubs announce what they have again"
+                );
+                self.create(api, &self.presence, presence_config(self, config)).await?;
+                api.stream(&self.presence).await?.ok_or(CallError::NoResponders)?
+            }
+        };
+        let before = self.presence_created.lock().replace(presence.created.clone());
+        Ok(before.is_none_or(|before| before == presence.created))
     }
 
     async fn create(&self, api: &Api, name: &str, config: Value) -> Result<(), TransportError> {

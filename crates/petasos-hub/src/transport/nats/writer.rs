@@ -10,7 +10,11 @@
 //! overdue. After a new connection the streams are looked at before anything is written, and what was not acknowledged is
 //! sent again under the same attempts. The task ends when the transport is closed and the line is empty.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use futures_util::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture};
@@ -328,6 +332,9 @@ impl Writer {
         if !state.is_up || self.tried.elapsed() < RETRY {
             return;
         }
+        if self.store.is_suspect.swap(false, Ordering::AcqRel) {
+            self.ensured = None;
+        }
         if self.ensured != Some(state.generation) || (self.is_failing && !self.window.is_waiting()) {
             self.recover().await;
         } else if self.window.is_waiting() && self.sent.elapsed() >= RESEND && self.heard.elapsed() >= RESEND
@@ -336,11 +343,12 @@ impl Writer {
             self.send_again().await;
         } else if self.preparing.is_some() && self.prepares_since.elapsed() >= SLOW {
             self.fails(&TransportError::from(CallError::Silent));
-        } else if self.heard.elapsed() >= IDLE
-            && !self.window.is_waiting()
-            && self.look(read::log_info(&Arc::clone(&self.store)).map_ok(drop)).await
-        {
-            self.heard = Instant::now();
+        } else if self.heard.elapsed() >= IDLE && !self.window.is_waiting() {
+            let store = Arc::clone(&self.store);
+            let both = futures_util::future::try_join(read::log_info(&store), presence::info(&store));
+            if self.look(both.map_ok(drop)).await {
+                self.heard = Instant::now();
+            }
         }
     }
 
@@ -360,12 +368,15 @@ impl Writer {
         self.tried = Instant::now();
         let generation = self.store.api.link().state().generation;
         let looking = async {
-            self.store.streams.ensure(&self.store.api, &self.store.config).await?;
-            presence::probe(&self.store).await
+            let is_known = self.store.streams.ensure(&self.store.api, &self.store.config).await?;
+            presence::probe(&self.store).await.map(|()| is_known)
         };
         match tokio::time::timeout(LOOK_TIMEOUT, looking).await {
-            Ok(Ok(())) => {
+            Ok(Ok(is_known)) => {
                 self.ensured = Some(generation);
+                if !is_known {
+                    self.unfinished.forget_steps();
+                }
                 self.heard = Instant::now();
                 self.works();
                 self.send_again().await;
