@@ -55,6 +55,8 @@ pub(super) struct NatsTail {
     /// When the stream was made that is followed.
     created: Option<String>,
     puller: Option<Puller>,
+    /// Whether a message came since one ended.
+    has_pulled: bool,
     /// Since when the log cannot be followed, and whether that was told.
     fails_since: Option<Instant>,
     is_blocked: bool,
@@ -70,6 +72,7 @@ impl NatsTail {
             identity: None,
             created: None,
             puller: None,
+            has_pulled: false,
             fails_since: None,
             is_blocked: false,
             ready: VecDeque::new(),
@@ -158,10 +161,17 @@ impl NatsTail {
                 continue;
             };
             match puller.next().await {
-                Ok(pulled) => self.accept(&pulled),
+                Ok(pulled) => {
+                    self.has_pulled = true;
+                    self.accept(&pulled);
+                }
                 Err(ended) => {
                     tracing::debug!(reason = ended.0, "following the log begins again");
                     self.puller = None;
+                    if !std::mem::take(&mut self.has_pulled) {
+                        // Whatever ended it may end the next one.
+                        tokio::time::sleep(RETRY).await;
+                    }
                     continue;
                 }
             }
