@@ -14,7 +14,6 @@ use super::{
     Store,
     presence::{self, Step},
     read,
-    streams::DUPLICATE_WINDOW_MS,
     window::Outgoing,
 };
 use crate::{
@@ -66,16 +65,15 @@ type Made = (Option<Position>, Vec<Outgoing>);
 
 impl Unfinished {
     /// Whether JetStream may have forgotten this attempt.
-    pub(super) fn is_old(&self, attempt: AttemptId) -> bool {
-        self.attempts.get(&attempt).is_some_and(Attempt::is_old)
+    pub(super) fn is_old(&self, attempt: AttemptId, surely_known: Duration) -> bool {
+        self.attempts.get(&attempt).is_some_and(|known| known.since.elapsed() > surely_known)
     }
 
     /// Takes what was written of an attempt, and whether JetStream may have forgotten it.
-    pub(super) fn begin(&mut self, attempt: AttemptId) -> (Vec<Option<Step>>, bool) {
-        match self.attempts.get_mut(&attempt) {
-            Some(known) => (std::mem::take(&mut known.steps), known.is_old()),
-            None => (Vec::new(), false),
-        }
+    pub(super) fn begin(&mut self, attempt: AttemptId, surely_known: Duration) -> (Vec<Option<Step>>, bool) {
+        let is_old = self.is_old(attempt, surely_known);
+        let known = self.attempts.get_mut(&attempt);
+        (known.map(|known| std::mem::take(&mut known.steps)).unwrap_or_default(), is_old)
     }
 
     /// Notes that an attempt was made, and what is written of it unless that is nothing new.
@@ -118,12 +116,6 @@ impl Unfinished {
     /// Forgets what was written of presence: it is not there any more.
     pub(super) fn forget_steps(&mut self) {
         self.attempts.values_mut().for_each(|attempt| attempt.steps.clear());
-    }
-}
-
-impl Attempt {
-    fn is_old(&self) -> bool {
-        self.since.elapsed() > Duration::from_millis(DUPLICATE_WINDOW_MS / 2)
     }
 }
 

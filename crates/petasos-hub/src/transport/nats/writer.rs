@@ -259,7 +259,9 @@ impl Writer {
     /// Makes messages of jobs that need nothing else; others are prepared.
     async fn accept(&mut self, group: Vec<Job>) {
         for job in group {
-            if prepare::is_plain(&job) && !self.unfinished.is_old(job.attempt) {
+            if prepare::is_plain(&job)
+                && !self.unfinished.is_old(job.attempt, self.store.streams.surely_known())
+            {
                 if let Some(job) = self.undone(job) {
                     match prepare::plain_messages(&self.store, &job) {
                         Ok(messages) => self.window.push(job, None, messages),
@@ -291,7 +293,7 @@ impl Writer {
             let Some(job) = self.waiting.pop_front() else { return };
             let Some(job) = self.undone(job) else { continue };
             self.prepares_since = Instant::now();
-            let (steps, is_old) = self.unfinished.begin(job.attempt);
+            let (steps, is_old) = self.unfinished.begin(job.attempt, self.store.streams.surely_known());
             self.preparing = Some(prepare::prepare(Arc::clone(&self.store), job, steps, is_old).boxed());
         }
     }
