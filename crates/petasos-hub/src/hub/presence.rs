@@ -29,8 +29,8 @@ const BEGINNINGS: usize = 1_024;
 /// How long a subscriber waits for its announcement before its stream begins all the same.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Changes that are appended together.
-const GROUP: usize = 1_000;
+/// Changes that are appended together: few enough for any engine to take them in time.
+const GROUP: usize = 250;
 
 /// How long to wait before a log that takes nothing is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);

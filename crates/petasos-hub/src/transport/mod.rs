@@ -206,6 +206,7 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ///
     /// - Order: **calls** made one after the other on one node are stored in that order; the call itself takes the
     ///   place in line, polling the returned future does not. No position ever appears before one that is visible.
+    ///   Where presence is kept apart from the log, a call without presence may pass one with it that is not answered.
     /// - Durability: `Ok` means that [`TransportInfo::durability`] holds for every entry, and that [`Self::find`],
     ///   [`Self::read`] and [`Self::head`] of every node see them.
     /// - Cancellation: dropping the future does not take the entries back; they may be stored.

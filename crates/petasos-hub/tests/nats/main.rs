@@ -14,8 +14,8 @@ use std::{sync::Arc, time::Duration};
 use petasos_hub::{
     Update,
     transport::{
-        Append, AttemptId, ErrorKind, Position, ReadHint, ReadLimit, Retention, StoredEvent, Tail, Transport,
-        TransportError,
+        Append, AttemptId, ErrorKind, NodeId, Position, ReadHint, ReadLimit, Retention, StoredEvent, Tail,
+        Transport, TransportError,
         nats::{NatsConfig, NatsTransport},
         remote::{Address, RemoteConfig},
     },
@@ -94,10 +94,20 @@ fn ids(events: &[StoredEvent]) -> Vec<&str> {
 async fn follow_until(tail: &mut dyn Tail, last: &str) -> Vec<String> {
     let mut seen = Vec::new();
     while seen.last().map(String::as_str) != Some(last) {
-        let events = patiently("the tail", tail.next()).await.unwrap_or_else(|error| panic!("{error}"));
+        let events = next(tail).await.unwrap_or_else(|error| panic!("{error}"));
         seen.extend(events.iter().map(|event| event.update.id().to_owned()));
     }
     seen
+}
+
+/// What a tail hands out or tells next, other than that it cannot follow the log for the moment.
+async fn next(tail: &mut dyn Tail) -> Result<Vec<StoredEvent>, TransportError> {
+    loop {
+        match patiently("the tail", tail.next()).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Waits until the log says that it is ready, or that it is not.

@@ -136,7 +136,7 @@ async fn a_log_in_memory_that_is_lost_is_told_and_its_positions_are_not_given_ag
         server.start_again();
         let position = append_at_last(&log, "new").await;
         assert!(position > last, "{version:?}: {position} was given to another event");
-        let told = patiently("the tail", tail.next()).await.unwrap_err();
+        let told = next(&mut *tail).await.unwrap_err();
         assert_eq!(told.kind(), ErrorKind::Overtaken, "{told}");
         assert_eq!(log.find("lost 9").await.unwrap(), None);
         assert_eq!(ids(&read_all(&log).await), ["new"]);
@@ -163,7 +163,7 @@ async fn streams_that_somebody_deletes_are_made_again_while_updates_come() {
     for outcome in patiently("the answers", futures_util::future::join_all(calls)).await {
         assert!(outcome.unwrap_or_else(|error| panic!("{error}")) > Some(last));
     }
-    assert_eq!(patiently("the tail", tail.next()).await.unwrap_err().kind(), ErrorKind::Overtaken);
+    assert_eq!(next(&mut *tail).await.unwrap_err().kind(), ErrorKind::Overtaken);
     assert_eq!(log.health().ready, Ok(()));
 }
 
@@ -188,11 +188,66 @@ async fn a_restored_backup_is_told() {
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::rename(&copy, &data).unwrap();
     server.start_again();
-    let told = patiently("the tail", tail.next()).await.unwrap_err();
+    let told = next(&mut *tail).await.unwrap_err();
     assert_eq!(told.kind(), ErrorKind::Overtaken, "{told}");
     append_at_last(&log, "new").await;
     assert_eq!(follow_until(&mut *tail, "new").await, ["new"]);
     assert_eq!(ids(&read_all(&log).await), ["kept 0", "kept 1", "kept 2", "kept 3", "kept 4", "new"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_followed_is_told_and_not_ready() {
+    for version in VERSIONS {
+        let url = NatsServer::shared(version).url("blind");
+        let client = async_nats::connect(url.split('?').next().unwrap()).await.unwrap();
+        // With room for one consumer.
+        let settings = async_nats::jetstream::stream::Config {
+            name: "blind".to_owned(),
+            subjects: vec!["blind.log.*".to_owned()],
+            max_consumers: 1,
+            ..Default::default()
+        };
+        async_nats::jetstream::new(client).create_stream(settings).await.unwrap();
+        let log = open(&url).await;
+        let mut first = log.tail(Position::START);
+        append(&log, "1").await;
+        follow_until(&mut *first, "1").await;
+        let mut second = log.tail(Position::START);
+        let told = patiently("the tail", second.next()).await.unwrap_err();
+        assert_eq!(told.kind(), ErrorKind::Unavailable, "{told}");
+        let reason = log.health().ready.unwrap_err();
+        assert!(reason.contains("cannot be followed"), "{reason}");
+        append(&log, "2").await;
+        assert!(log.health().ready.is_err(), "writing works, and following does not");
+        drop(first);
+        assert_eq!(follow_until(&mut *second, "2").await, ["1", "2"]);
+        assert_eq!(log.health().ready, Ok(()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_that_somebody_deletes_is_made_again_also_on_a_log_without_updates() {
+    for version in VERSIONS {
+        let url = NatsServer::shared(version).url("absent");
+        let log = open(&url).await;
+        let (node, lease) = (NodeId::random(), Duration::from_secs(60));
+        log.renew(node, lease).await.unwrap();
+        assert!(log.renew(node, lease).await.unwrap());
+        let client = async_nats::connect(url.split('?').next().unwrap()).await.unwrap();
+        async_nats::jetstream::new(client).delete_stream("absent-presence").await.unwrap();
+        patiently("presence", async {
+            loop {
+                match log.renew(node, lease).await {
+                    // So the hub announces again what it has.
+                    Ok(is_known) => return assert!(!is_known, "that stream is gone"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
+        wait_ready(&log, true).await;
+    }
 }
 
 /// Pauses a server, and waits until none of its threads runs any more.

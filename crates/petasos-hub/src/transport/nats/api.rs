@@ -22,8 +22,9 @@ const WRONG_LAST_SEQUENCE: u64 = 10_071;
 const WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10_164;
 /// Another write of the same subject is under way.
 const LAST_SEQUENCE_NOT_READY: u64 = 10_163;
-/// No leader, or more messages than the server takes at once: the same message may be taken a moment later.
-const NOT_NOW: [u64; 4] = [10_007, 10_008, 10_009, 10_167];
+/// No leader, the same message is just being stored, or more messages than the server takes at once: it may be taken a
+/// moment later.
+const NOT_NOW: [u64; 5] = [10_007, 10_008, 10_009, 10_158, 10_167];
 const INSUFFICIENT_STORAGE: [u64; 4] = [10_023, 10_028, 10_047, 10_077];
 const JETSTREAM_OFF: [u64; 2] = [10_039, 10_076];
 

@@ -41,6 +41,9 @@ pub async fn examine(config: &NatsConfig) -> Result<String, TransportError> {
             }
         }
     }
+    if let Some(info) = api.stream(&streams.presence).await? {
+        streams.check(&info, &streams.presence, &streams.presence_subject(">"))?;
+    }
     if server.max_payload < USUAL_PAYLOAD_BYTES {
         text.push_str(&format!(
             "; updates over {} bytes are refused: raise the server's max_payload above the hub's limit of bodies",

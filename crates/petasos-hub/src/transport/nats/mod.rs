@@ -9,6 +9,7 @@ mod config;
 mod examine;
 mod import;
 mod link;
+mod prepare;
 mod presence;
 mod pull;
 mod read;
@@ -18,14 +19,27 @@ mod time;
 mod window;
 mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::{api::Api, config::Storage, link::Link, presence::Known, streams::Streams, writer::Writer};
+use self::{
+    api::{Api, CallError},
+    config::Storage,
+    link::Link,
+    presence::Known,
+    streams::Streams,
+    writer::Writer,
+};
 pub use self::{
     config::{NatsConfig, PARAMETERS},
     examine::examine,
@@ -58,9 +72,25 @@ struct Store {
     /// The connection from which messages are read.
     reads: Api,
     status: Status,
+    blocked: tail::Blocked,
     known: Known,
+    /// A stream seems to be gone: the writer looks.
+    is_suspect: AtomicBool,
     durability: Durability,
     closed: CancellationToken,
+}
+
+impl Store {
+    /// Lets the writer look at the streams where this outcome of a call says that one may be gone.
+    fn heed<T>(&self, outcome: Result<T, CallError>) -> Result<T, CallError> {
+        if matches!(
+            outcome,
+            Err(CallError::NoResponders | CallError::Refused { code: api::STREAM_NOT_FOUND, .. })
+        ) {
+            self.is_suspect.store(true, Ordering::Release);
+        }
+        outcome
+    }
 }
 
 impl NatsTransport {
@@ -85,7 +115,9 @@ impl NatsTransport {
             api,
             reads,
             status: Status::new("nats"),
+            blocked: tail::Blocked::default(),
             known: Known::default(),
+            is_suspect: AtomicBool::new(false),
             // The disk only where the server syncs always, which it tells nobody.
             durability: if is_in_memory { Durability::Memory } else { Durability::Process },
             closed: CancellationToken::new(),
@@ -165,7 +197,11 @@ impl Transport for NatsTransport {
     }
 
     fn health(&self) -> TransportHealth {
-        self.store.status.health()
+        let mut health = self.store.status.health();
+        if let Some(reason) = self.store.blocked.reason() {
+            health.ready = health.ready.and(Err(reason));
+        }
+        health
     }
 
     async fn close(&self) {

@@ -25,13 +25,13 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     Store,
-    api::{CallError, PubAck},
+    api::{CallError, PubAck, StoredMessage},
     pull::{BATCH_MESSAGES, Pulled, Puller},
     read,
 };
@@ -175,7 +175,7 @@ pub(super) async fn delete(store: &Store, sequence: u64) {
 pub(super) async fn renew(store: &Store, node: NodeId, lease: Duration) -> Result<bool, TransportError> {
     let subject = store.streams.presence_subject(&format!("node.{}", hex(node)));
     let selector = json!({ "last_by_subj": subject });
-    let before = store.api.message(&store.streams.presence, selector).await?;
+    let before = message(store, selector).await?;
     let lease = Lease { lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX) };
     let ack = put(store, subject, json!(lease).to_string().into(), None).await?;
     let now_ms = time_of(store, ack.seq).await?;
@@ -246,6 +246,13 @@ pub(super) async fn expired(store: &Store, limit: usize) -> Result<Vec<Subscript
     Ok(expired)
 }
 
+/// Whether the stream of presence is there.
+pub(super) async fn info(store: &Store) -> Result<(), TransportError> {
+    let info = store.api.stream(&store.streams.presence).await?;
+    info.map(drop)
+        .ok_or_else(|| TransportError::unavailable(format!("the stream {} is gone", store.streams.presence)))
+}
+
 /// Whether a write of the same kind as all others is taken now.
 pub(super) async fn probe(store: &Store) -> Result<(), TransportError> {
     clock(store).await.map(|_| ())
@@ -265,7 +272,7 @@ async fn leases(store: &Store) -> Result<BTreeMap<NodeId, RunningLease>, Transpo
         let prefix = &prefix;
         async move {
             let selector = json!({ "last_by_subj": subject });
-            let Some(message) = store.api.message(&store.streams.presence, selector).await? else {
+            let Some(message) = message(store, selector).await? else {
                 return Ok::<_, CallError>(None);
             };
             let node = subject.strip_prefix(prefix).and_then(|node| u128::from_str_radix(node, 16).ok());
@@ -287,7 +294,7 @@ async fn clock(store: &Store) -> Result<(u64, u64), TransportError> {
 /// When the message with this sequence was stored, or a later one of those that are written all the time.
 async fn time_of(store: &Store, sequence: u64) -> Result<u64, TransportError> {
     let selector = json!({ "seq": sequence, "next_by_subj": store.streams.presence_subject(">") });
-    let message = store.api.message(&store.streams.presence, selector).await?;
+    let message = message(store, selector).await?;
     message
         .map(|message| message.at_ms)
         .ok_or_else(|| TransportError::unavailable("the stream of presence was emptied while it was read"))
@@ -300,7 +307,7 @@ async fn pick(store: &Store, narrow: &str) -> Result<Vec<Found>, TransportError>
     let mut from = 1;
     loop {
         let selector = json!({ "seq": from, "next_by_subj": subjects });
-        let Some(message) = store.api.message(&store.streams.presence, selector).await? else {
+        let Some(message) = message(store, selector).await? else {
             return Ok(records);
         };
         records.push(found(message.sequence, message.at_ms, &message.payload)?);
@@ -314,8 +321,9 @@ async fn scan(store: &Store, narrow: &str) -> Result<Vec<Found>, TransportError>
         // What is read may be a replica that is behind: it has come far enough when it has this.
         let (fence, _) = clock(store).await?;
         let everything = store.streams.presence_subject(">");
-        let mut puller =
-            Puller::open(&store.reads, &store.streams.presence, Some(&everything), 1, BATCH_MESSAGES).await?;
+        let mut puller = store.heed(
+            Puller::open(&store.reads, &store.streams.presence, Some(&everything), 1, BATCH_MESSAGES).await,
+        )?;
         let mut found = Vec::new();
         loop {
             let pulled = puller.next().await.map_err(|ended| {
@@ -339,7 +347,7 @@ fn read_record(pulled: &Pulled) -> Result<Found, TransportError> {
 }
 
 async fn look(store: &Store, subject: &str) -> Result<Option<Found>, TransportError> {
-    let message = store.api.message(&store.streams.presence, json!({ "last_by_subj": subject })).await?;
+    let message = message(store, json!({ "last_by_subj": subject })).await?;
     message.map(|message| found(message.sequence, message.at_ms, &message.payload)).transpose()
 }
 
@@ -357,6 +365,11 @@ fn stored(record: &SubscriptionRecord, ending: Option<Ending>) -> Result<Bytes, 
     serde_json::to_vec(&Stored { record, ending }).map(Bytes::from).map_err(invalid)
 }
 
+/// A message of the stream of presence.
+async fn message(store: &Store, selector: Value) -> Result<Option<StoredMessage>, CallError> {
+    store.heed(store.api.message(&store.streams.presence, selector).await)
+}
+
 async fn put(
     store: &Store,
     subject: String,
@@ -367,7 +380,7 @@ async fn put(
     if let Some(sequence) = replaces {
         headers.insert("Nats-Expected-Last-Subject-Sequence", sequence.to_string());
     }
-    store.api.publish(subject, headers, payload).await
+    store.heed(store.api.publish(subject, headers, payload).await)
 }
 
 /// The record of a subscription: of all that a matcher has or a subscriber has, subjects with a wildcard are read.

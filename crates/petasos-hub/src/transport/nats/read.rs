@@ -18,6 +18,9 @@ use crate::transport::{
 /// How long a page waits for a message before the leader is asked whether there is one.
 const LAG: Duration = Duration::from_millis(250);
 
+/// Before a page is read on after what was read from ended.
+const RETRY: Duration = Duration::from_millis(20);
+
 /// How long a page may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -68,7 +71,7 @@ pub(super) async fn page(
     limit: ReadLimit,
 ) -> Result<Page, TransportError> {
     let info = log_info(store).await?;
-    let state = info.state;
+    let state = &info.state;
     let mut page = Page { events: Vec::new(), next: after, truncated: after.0 + 1 < state.first_seq };
     let target = until.0.min(state.last_seq);
     let mut from = (after.0 + 1).max(state.first_seq);
@@ -90,6 +93,7 @@ pub(super) async fn page(
             }
             Ok(Err(_)) => {
                 store.reads.link().wait_up(LAG).await?;
+                tokio::time::sleep(RETRY).await;
                 let batch = limit.events - page.events.len();
                 puller = Puller::open(&store.reads, &store.streams.log, None, from, span.min(batch)).await?;
                 continue;
@@ -104,10 +108,30 @@ pub(super) async fn page(
                             "the server is too far behind to read the log",
                         ));
                     }
-                    _ => break,
+                    // Retention has passed the rest of it meanwhile. Unless the log is another one.
+                    _ => {
+                        let now = log_info(store).await?;
+                        if now.created != info.created || now.state.last_seq < target {
+                            return Err(TransportError::unavailable(
+                                "the log was replaced while it was read",
+                            ));
+                        }
+                        if !page.events.is_empty() {
+                            return Ok(page);
+                        }
+                        page.truncated = true;
+                        break;
+                    }
                 }
             }
         };
+        if pulled.sequence > from {
+            // Retention has passed it meanwhile: the page ends before the gap, or says that there is one.
+            if !page.events.is_empty() {
+                return Ok(page);
+            }
+            page.truncated = true;
+        }
         if pulled.sequence > target {
             break;
         }

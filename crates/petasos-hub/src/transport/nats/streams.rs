@@ -5,8 +5,12 @@
 //! message of its subject, and so that the server's memory for subjects is bounded (it keeps up to 300 bytes for each).
 //! One subject for each id would save the few messages that are looked at in vain, and cost that memory for each event.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,8 +23,8 @@ use crate::transport::{ErrorKind, Retention, TransportError};
 /// Subjects of events. Never changes: it is part of what is stored.
 const BUCKETS: u64 = 1 << 18;
 
-/// For how long JetStream knows the attempts that it stored. A retry must not come later.
-pub(super) const DUPLICATE_WINDOW_MS: u64 = 120_000;
+/// For how long JetStream knows the attempts that it stored, where it keeps events for so long.
+const DUPLICATE_WINDOW_MS: u64 = 120_000;
 
 const NANOS_PER_MS: u64 = 1_000_000;
 
@@ -36,13 +40,23 @@ pub(super) struct Streams {
     pub(super) presence: String,
     /// The highest position that this process has seen. No other event may ever get it.
     highest: AtomicU64,
+    /// For how long the log knows the attempts that it stored.
+    duplicate_window_ms: AtomicU64,
+    /// When the stream of presence was made that this process knows.
+    presence_created: Mutex<Option<String>>,
 }
 
 impl Streams {
     pub(super) fn new(config: &NatsConfig) -> Self {
         let log = config.stream.clone();
         let presence = format!("{log}-presence");
-        Self { log, presence, highest: AtomicU64::new(0) }
+        Self {
+            log,
+            presence,
+            highest: AtomicU64::new(0),
+            duplicate_window_ms: AtomicU64::new(DUPLICATE_WINDOW_MS),
+            presence_created: Mutex::new(None),
+        }
     }
 
     /// The subject of an event with this id.
@@ -69,6 +83,17 @@ impl Streams {
         self.highest.load(Ordering::Acquire)
     }
 
+    /// How long after an attempt its retry is surely known to the log: half of what the stream is set to.
+    pub(super) fn surely_known(&self) -> Duration {
+        Duration::from_millis(self.duplicate_window_ms.load(Ordering::Acquire) / 2)
+    }
+
+    fn note_window(&self, log: &StreamInfo) {
+        if let Some(window_ns) = log.config["duplicate_window"].as_u64() {
+            self.duplicate_window_ms.store(window_ns / NANOS_PER_MS, Ordering::Release);
+        }
+    }
+
     /// Makes the streams, or fits them to this configuration.
     pub(super) async fn open(&self, api: &Api, config: &NatsConfig) -> Result<(), TransportError> {
         match api.stream(&self.log).await? {
@@ -78,10 +103,19 @@ impl Streams {
                 fit(api, &self.log, info, log_settings(config), config).await?;
             }
         }
+        if let Some(log) = api.stream(&self.log).await? {
+            self.note_window(&log);
+        }
         match api.stream(&self.presence).await? {
-            None => self.create(api, &self.presence, presence_config(self, config)).await,
+            None => {
+                self.create(api, &self.presence, presence_config(self, config)).await?;
+                let made = api.stream(&self.presence).await?;
+                *self.presence_created.lock() = made.map(|info| info.created);
+                Ok(())
+            }
             Some(info) => {
                 self.check(&info, &self.presence, &self.presence_subject(">"))?;
+                *self.presence_created.lock() = Some(info.created.clone());
                 fit(api, &self.presence, info, json!({}), config).await
             }
         }
@@ -89,8 +123,8 @@ impl Streams {
 
     /// Sees to it, on a new connection and before anything is written, that the streams are there, and that an empty log
     /// does not give out positions that were given before: after a restart of a server that kept it in memory, or when
-    /// somebody deleted it.
-    pub(super) async fn ensure(&self, api: &Api, config: &NatsConfig) -> Result<(), TransportError> {
+    /// somebody deleted it. Returns whether the stream of presence is still the same.
+    pub(super) async fn ensure(&self, api: &Api, config: &NatsConfig) -> Result<bool, TransportError> {
         let log = match api.stream(&self.log).await? {
             Some(log) => log,
             None => {
@@ -99,15 +133,25 @@ impl Streams {
                 api.stream(&self.log).await?.ok_or(CallError::NoResponders)?
             }
         };
+        self.note_window(&log);
         let highest = self.highest();
         if log.state.messages == 0 && log.state.last_seq < highest {
             let body = json!({ "seq": highest + 1 });
             api.call::<Value>(&format!("STREAM.PURGE.{}", self.log), &body).await?;
         }
-        if api.stream(&self.presence).await?.is_none() {
-            self.create(api, &self.presence, presence_config(self, config)).await?;
-        }
-        Ok(())
+        let presence = match api.stream(&self.presence).await? {
+            Some(presence) => presence,
+            None => {
+                tracing::warn!(
+                    stream = self.presence,
+                    "presence is gone; hubs announce what they have again"
+                );
+                self.create(api, &self.presence, presence_config(self, config)).await?;
+                api.stream(&self.presence).await?.ok_or(CallError::NoResponders)?
+            }
+        };
+        let before = self.presence_created.lock().replace(presence.created.clone());
+        Ok(before.is_none_or(|before| before == presence.created))
     }
 
     async fn create(&self, api: &Api, name: &str, config: Value) -> Result<(), TransportError> {
@@ -127,15 +171,29 @@ impl Streams {
         let is_ours = config["subjects"] == json!([subjects])
             && config["retention"] == "limits"
             && config["discard"].as_str().unwrap_or("old") == "old"
-            && config["sealed"].as_bool() != Some(true);
+            && config["sealed"].as_bool() != Some(true)
+            && config["no_ack"].as_bool() != Some(true);
+        let is_ours = is_ours
+            && if name == self.presence {
+                config["max_msgs_per_subject"] == 1
+                    && config["max_age"].as_u64().unwrap_or(0) == 0
+                    && config["deny_delete"].as_bool() != Some(true)
+            } else {
+                config["max_msgs_per_subject"].as_i64().unwrap_or(-1) <= 0
+            };
         if is_ours {
             return Ok(());
         }
         Err(TransportError::new(
             ErrorKind::Invalid,
             format!(
-                "the stream {name} is not the log of a hub (that has the subject {subjects}, retention limits and discard \
-                 old): name another one with the parameter stream"
+                "the stream {name} is not the log of a hub (that has the subject {subjects}, retention limits, discard \
+                 old and acknowledgements; {}): name another one with the parameter stream",
+                if name == self.presence {
+                    "one message for each subject, of any age, that can be deleted"
+                } else {
+                    "any number of messages for each subject"
+                }
             ),
         ))
     }

@@ -5,9 +5,14 @@
 //! it is another one, or is not there any more while the log ends before it, then the log is not the one that was followed (an
 //! asynchronous fail-over, a restored backup, a server that kept it in memory). Readers are told, and the tail goes on
 //! from the new head.
+//!
+//! A log that cannot be followed for [`TOLD_AFTER`] is told once, and counts as a reason not to be ready ([`Blocked`]) until
+//! it can: a refusal, such as of one consumer too many, does not keep the writer from working.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
@@ -23,6 +28,24 @@ const BATCH_BYTES: usize = 256 << 10;
 /// Between attempts to follow a log that cannot be followed.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// For how long a log that cannot be followed is not worth telling: a leader's end is over by then.
+const TOLD_AFTER: Duration = Duration::from_secs(2);
+
+/// The tails of this process that cannot follow the log.
+#[derive(Debug, Default)]
+pub(super) struct Blocked {
+    /// How many, and why the newest of them.
+    state: Mutex<(usize, String)>,
+}
+
+impl Blocked {
+    /// Why the log cannot be followed, if that is so.
+    pub(super) fn reason(&self) -> Option<String> {
+        let state = self.state.lock();
+        (state.0 > 0).then(|| state.1.clone())
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct NatsTail {
     store: Arc<Store>,
@@ -32,13 +55,48 @@ pub(super) struct NatsTail {
     /// When the stream was made that is followed.
     created: Option<String>,
     puller: Option<Puller>,
+    /// Whether a message came since one ended.
+    has_pulled: bool,
+    /// Since when the log cannot be followed, and whether that was told.
+    fails_since: Option<Instant>,
+    is_blocked: bool,
     /// What to hand out and what to say, in this order.
     ready: VecDeque<Result<StoredEvent, TransportError>>,
 }
 
 impl NatsTail {
     pub(super) fn new(store: Arc<Store>, after: Position) -> Self {
-        Self { store, after: after.0, identity: None, created: None, puller: None, ready: VecDeque::new() }
+        Self {
+            store,
+            after: after.0,
+            identity: None,
+            created: None,
+            puller: None,
+            has_pulled: false,
+            fails_since: None,
+            is_blocked: false,
+            ready: VecDeque::new(),
+        }
+    }
+
+    fn opened(&mut self) {
+        self.fails_since = None;
+        if std::mem::take(&mut self.is_blocked) {
+            self.store.blocked.state.lock().0 -= 1;
+        }
+    }
+
+    fn failed(&mut self, error: TransportError) {
+        tracing::debug!(%error, "the log cannot be followed now");
+        let since = *self.fails_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < TOLD_AFTER || self.is_blocked {
+            return;
+        }
+        self.is_blocked = true;
+        let mut state = self.store.blocked.state.lock();
+        *state = (state.0 + 1, format!("the log cannot be followed: {error}"));
+        drop(state);
+        self.ready.push_back(Err(error));
     }
 
     /// Begins to pull, and sees to it that the log is still the same.
@@ -57,6 +115,7 @@ impl NatsTail {
         let start = self.after.max(1);
         let puller = Puller::open(&store.reads, &store.streams.log, None, start, BATCH_MESSAGES).await?;
         self.puller = Some(puller);
+        self.opened();
         Ok(())
     }
 
@@ -95,17 +154,24 @@ impl NatsTail {
         while self.ready.is_empty() {
             let Some(puller) = &mut self.puller else {
                 if let Err(error) = self.open().await {
-                    tracing::debug!(%error, "the log cannot be followed now");
+                    self.failed(error);
                     let _ = self.store.reads.link().wait_up(RETRY).await;
                     tokio::time::sleep(RETRY).await;
                 }
                 continue;
             };
             match puller.next().await {
-                Ok(pulled) => self.accept(&pulled),
+                Ok(pulled) => {
+                    self.has_pulled = true;
+                    self.accept(&pulled);
+                }
                 Err(ended) => {
                     tracing::debug!(reason = ended.0, "following the log begins again");
                     self.puller = None;
+                    if !std::mem::take(&mut self.has_pulled) {
+                        // Whatever ended it may end the next one.
+                        tokio::time::sleep(RETRY).await;
+                    }
                     continue;
                 }
             }
@@ -121,6 +187,12 @@ impl NatsTail {
                 }
             }
         }
+    }
+}
+
+impl Drop for NatsTail {
+    fn drop(&mut self) {
+        self.opened();
     }
 }
 

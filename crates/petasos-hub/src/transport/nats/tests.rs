@@ -1,4 +1,4 @@
-//! What becomes of presence where a hub dies between its steps.
+//! What becomes of presence where a hub dies between its steps, and of everything else where presence is slow.
 
 use std::time::Duration;
 
@@ -178,5 +178,79 @@ async fn a_beginning_and_its_end_may_come_together() {
         one.append(AttemptId::new(), entries.into()).await.expect("stored");
         assert_eq!(ids(&other).await, ["begin", "end", "begin again"]);
         assert_eq!(listed(&other).await, [record]);
+    }
+}
+
+fn starts(count: usize, payload: impl Fn(usize) -> Option<String>) -> Vec<Append> {
+    let node = NodeId::random();
+    (0..count)
+        .map(|index| {
+            let record = SubscriptionRecord {
+                subscriber: format!("urn:uuid:{index}").into(),
+                ..record(node, payload(index).as_deref())
+            };
+            Append {
+                update: update(&format!("begin {index}")),
+                presence: Some(PresenceChange::Start(record)),
+            }
+        })
+        .collect()
+}
+
+async fn set_presence(log: &NatsTransport, setting: &str, value: serde_json::Value) {
+    let name = &log.store.streams.presence;
+    let info = log.store.api.stream(name).await.expect("an answer").expect("a stream");
+    let mut settings = info.config;
+    settings[setting] = value;
+    let call = format!("STREAM.UPDATE.{name}");
+    log.store.api.call::<serde_json::Value>(&call, &settings).await.expect("an update");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn updates_do_not_wait_for_presence_that_is_written_slowly() {
+    for [log, _] in hubs("slow").await {
+        set_presence(&log, "no_ack", true.into()).await;
+        let (attempt, entries) = (AttemptId::new(), starts(1_000, |_| None));
+        let announcing = tokio::spawn(log.append(attempt, entries.clone()));
+        for index in 0..5 {
+            let entry = Append { update: update(&index.to_string()), presence: None };
+            let stored = tokio::time::timeout(LEASE * 12, log.append(AttemptId::new(), vec![entry]));
+            stored.await.expect("it waited").expect("stored");
+        }
+        assert!(announcing.await.expect("no panic").is_err(), "nothing acknowledged it");
+        set_presence(&log, "no_ack", false.into()).await;
+        patiently("the announcement", async {
+            while log.append(attempt, entries.clone()).await.is_err() {
+                tokio::time::sleep(LEASE).await;
+            }
+        })
+        .await;
+        let head = log.head().await.expect("a head").position;
+        log.append(attempt, entries).await.expect("stored before");
+        assert_eq!(log.head().await.expect("a head").position, head);
+        assert_eq!(listed(&log).await.len(), 1_000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_goes_on_where_the_last_one_ended() {
+    for [log, _] in hubs("progress").await {
+        let most = log.store.api.link().client.max_payload();
+        // The last one is not taken.
+        let entries = starts(600, |index| (index == 599).then(|| format!("\"{}\"", "x".repeat(most))));
+        let attempt = AttemptId::new();
+        log.append(attempt, entries.clone()).await.expect_err("too large");
+        let name = &log.store.streams.presence;
+        let written = async || {
+            let subjects = log.store.streams.presence_subject("sub.>");
+            let leader = log.store.api.stream_with_subjects(name, &subjects);
+            let state = leader.await.expect("an answer").expect("a stream").state;
+            assert_eq!(state.subjects.map(|subjects| subjects.len()), Some(599));
+            let selector = serde_json::json!({ "last_by_subj": subjects });
+            log.store.api.message(name, selector).await.expect("an answer").expect("a record").sequence
+        };
+        let before = written().await;
+        log.append(attempt, entries).await.expect_err("too large");
+        assert_eq!(written().await, before);
     }
 }

@@ -1,31 +1,36 @@
 //! The one task that writes to a log. It takes jobs from the line, prepares them (presence first), sends their messages
 //! without waiting for each, and answers callers as acknowledgements come in.
 //!
+//! What has to ask or write something first, presence and late retries, is prepared beside this (`prepare`), one job at a
+//! time in their order, so that no update waits for it and the lack of an answer is noticed meanwhile. What came of it
+//! stands in the window behind what was sent in the meantime.
+//!
 //! Acknowledgements come to a subscription of the writer's own, whose subjects end in the number of the message. What is
 //! under way is bounded (`window`). While there is no connection nothing is sent, and jobs wait in the line until they are
 //! overdue. After a new connection the streams are looked at before anything is written, and what was not acknowledged is
 //! sent again under the same attempts. The task ends when the transport is closed and the line is empty.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
-use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{
     Store,
     api::{CallError, parse},
-    presence::{self, Step},
-    read,
-    streams::DUPLICATE_WINDOW_MS,
+    prepare::{self, Prepared, Unfinished},
+    presence, read,
     window::{Outgoing, Window},
 };
 use crate::transport::{
-    AttemptId, ErrorKind, Position, PresenceChange, TransportError,
+    TransportError,
     attempts::RecentAttempts,
-    now_ms,
-    remote::{Job, Queue, wire::encode_event},
+    remote::{Job, Queue},
 };
 
 /// Jobs that are taken together.
@@ -49,17 +54,14 @@ const RETRY: Duration = Duration::from_millis(250);
 const IDLE: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_millis(750);
 
+/// A job that is being prepared for so long tells of a silent engine: early enough to tell a loss in time.
+const SLOW: Duration = Duration::from_millis(1_250);
+
 /// How long a look at the streams may take, which is half a dozen questions.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// Changes of presence that are written together.
-const PRESENCE_BATCH: usize = 256;
-
-/// Bytes of a message beside its payload: its subjects and headers.
-const HEADER_BYTES: usize = 512;
-
-/// Attempts whose outcome is unknown are remembered, as many.
-const UNCERTAIN: usize = 8_192;
+/// Jobs that wait to be prepared, at most. They are few and large: a hub appends presence in groups.
+const WAITING: usize = 1_024;
 
 /// The writer's state.
 pub(super) struct Writer {
@@ -69,8 +71,12 @@ pub(super) struct Writer {
     inbox: String,
     window: Window,
     done: RecentAttempts,
-    /// Attempts that callers were told failed, with when; they may be stored.
-    uncertain: VecDeque<(AttemptId, Instant)>,
+    /// Attempts that callers were told failed; they may be stored.
+    unfinished: Unfinished,
+    /// The job that is being prepared, and those behind it.
+    preparing: Option<BoxFuture<'static, Prepared>>,
+    prepares_since: Instant,
+    waiting: VecDeque<Job>,
     /// The connection for which the streams were looked at.
     ensured: Option<u64>,
     /// When an acknowledgement came last, or the engine was seen to work.
@@ -96,7 +102,10 @@ impl Writer {
             inbox,
             window: Window::default(),
             done: RecentAttempts::default(),
-            uncertain: VecDeque::new(),
+            unfinished: Unfinished::default(),
+            preparing: None,
+            prepares_since: now,
+            waiting: VecDeque::new(),
             heard: now,
             sent: now,
             tried: now,
@@ -113,7 +122,8 @@ impl Writer {
         let mut is_drained = false;
         let mut link = store.api.link().watch();
         loop {
-            if is_drained && self.window.is_empty() {
+            self.prepare_next();
+            if is_drained && self.window.is_empty() && self.preparing.is_none() {
                 break;
             }
             let may_send = self.may_send();
@@ -131,9 +141,18 @@ impl Writer {
                     if !is_drained && (may_send || is_closing) && self.window.wants_more() =>
                 {
                     match group {
-                        Some(group) => self.prepare(group).await,
+                        Some(group) => self.accept(group).await,
                         None => is_drained = true,
                     }
+                }
+                prepared = async {
+                    match &mut self.preparing {
+                        Some(preparing) => preparing.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    self.preparing = None;
+                    self.take_prepared(prepared).await;
                 }
                 _ = link.changed() => self.look_after_link().await,
                 _ = tick.tick() => self.look_after().await,
@@ -153,9 +172,10 @@ impl Writer {
     }
 
     async fn send(&mut self) {
+        self.window.drop_overdue();
         let was_waiting = self.window.is_waiting();
         while let Some((number, outgoing)) = self.window.next_to_send() {
-            if !self.publish(number, outgoing).await {
+            if !Self::publish(&self.store, &self.inbox, number, outgoing).await {
                 break;
             }
         }
@@ -165,11 +185,11 @@ impl Writer {
     }
 
     /// Whether the message was given to the connection. One that was not is sent again later.
-    async fn publish(&self, number: u64, outgoing: Outgoing) -> bool {
+    async fn publish(store: &Store, inbox: &str, number: u64, outgoing: Outgoing) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", outgoing.attempt);
-        let reply = format!("{}.{number}", self.inbox);
-        let client = &self.store.api.link().client;
+        let reply = format!("{inbox}.{number}");
+        let client = &store.api.link().client;
         let sending =
             client.publish_with_reply_and_headers(outgoing.subject, reply, headers, outgoing.payload);
         // Waits only where the socket takes nothing.
@@ -223,13 +243,11 @@ impl Writer {
         for finished in settled.finished {
             let attempt = finished.attempt();
             match &finished.outcome {
-                Ok(position) => self.done.note(attempt, *position),
-                Err(_) => {
-                    self.uncertain.push_back((attempt, Instant::now()));
-                    if self.uncertain.len() > UNCERTAIN {
-                        self.uncertain.pop_front();
-                    }
+                Ok(position) => {
+                    self.unfinished.remove(attempt);
+                    self.done.note(attempt, *position);
                 }
+                Err(_) => self.unfinished.note(attempt, Vec::new()),
             }
             finished.job.finish(finished.outcome);
         }
@@ -238,119 +256,64 @@ impl Writer {
         }
     }
 
-    /// Makes messages of jobs.
-    async fn prepare(&mut self, group: Vec<Job>) {
+    /// Makes messages of jobs that need nothing else; others are prepared.
+    async fn accept(&mut self, group: Vec<Job>) {
         for job in group {
-            if let Some(outcome) = self.done.outcome(job.attempt) {
-                job.finish(Ok(outcome));
-                continue;
-            }
-            match self.messages_in_time(&job).await {
-                Ok((position, messages)) => self.window.push(job, position, messages),
-                Err(error) => {
-                    if error.is_retryable() {
-                        self.fails(&error);
+            if prepare::is_plain(&job)
+                && !self.unfinished.is_old(job.attempt, self.store.streams.surely_known())
+            {
+                if let Some(job) = self.undone(job) {
+                    match prepare::plain_messages(&self.store, &job) {
+                        Ok(messages) => self.window.push(job, None, messages),
+                        Err(error) => job.finish(Err(error)),
                     }
-                    job.finish(Err(error));
                 }
+            } else if self.waiting.len() < WAITING {
+                self.waiting.push_back(job);
+            } else {
+                job.finish(Err(TransportError::unavailable("more changes of presence wait than may")));
             }
         }
         // Jobs without messages are done.
         self.settle().await;
     }
 
-    /// As [`Self::messages`], which asks the engine things. While it does, nothing else notices that the engine is silent.
-    async fn messages_in_time(
-        &mut self,
-        job: &Job,
-    ) -> Result<(Option<Position>, Vec<Outgoing>), TransportError> {
-        let made = {
-            let mut making = std::pin::pin!(self.messages(job));
-            if let Ok(made) = tokio::time::timeout(LOOK_TIMEOUT, &mut making).await {
-                return made;
-            }
-            self.store.status.failed(TransportError::from(CallError::Silent));
-            making.await
-        };
-        self.is_failing = true;
-        made
-    }
-
-    /// The messages of a job, and the position of its last event that is stored already.
-    async fn messages(&self, job: &Job) -> Result<(Option<Position>, Vec<Outgoing>), TransportError> {
-        let steps = self.steps(job).await?;
-        let is_old = self.uncertain.iter().any(|(attempt, since)| {
-            *attempt == job.attempt && since.elapsed() > Duration::from_millis(DUPLICATE_WINDOW_MS / 2)
-        });
-        let at_ms = now_ms();
-        let mut position = None;
-        let mut messages = Vec::with_capacity(job.entries.len());
-        for (index, (entry, step)) in job.entries.iter().zip(steps).enumerate() {
-            let (at_ms, update, attempt, record) = match step {
-                Step::Nothing => continue,
-                Step::Append => (at_ms, Arc::clone(&entry.update), attempt_id(job.attempt, index), None),
-                Step::Finish { at_ms, update, attempt, record } => (at_ms, update, attempt, Some(record)),
-            };
-            // JetStream may have forgotten this attempt.
-            if is_old && let Some(found) = read::find(&self.store, update.id()).await? {
-                position = position.max(Some(found));
-                continue;
-            }
-            let subject = self.store.streams.event_subject(update.id());
-            let payload = Bytes::from(encode_event(at_ms, &update));
-            let most = self.store.api.link().client.max_payload();
-            if payload.len() + HEADER_BYTES > most {
-                return Err(TransportError::new(
-                    ErrorKind::Invalid,
-                    format!(
-                        "an update of {} bytes is larger than the NATS server takes: raise its max_payload, {most} bytes now, \
-                         or lower the hub's limit of bodies",
-                        payload.len()
-                    ),
-                ));
-            }
-            messages.push(Outgoing { subject, attempt, payload, record });
+    /// The job, unless it needs nothing more: it is stored, or nobody waits for it.
+    fn undone(&self, job: Job) -> Option<Job> {
+        if let Some(outcome) = self.done.outcome(job.attempt) {
+            job.finish(Ok(outcome));
+            return None;
         }
-        Ok((position, messages))
+        (!job.is_overdue()).then_some(job)
     }
 
-    /// Writes the changes of presence of a job, and says what becomes of its events.
-    async fn steps(&self, job: &Job) -> Result<Vec<Step>, TransportError> {
-        let mut steps = Vec::with_capacity(job.entries.len());
-        let mut rest = job.entries.as_slice();
-        while !rest.is_empty() {
-            // Changes of one subscription come one after the other, others together.
-            let mut seen = std::collections::HashSet::new();
-            let count = rest
-                .iter()
-                .take(PRESENCE_BATCH)
-                .take_while(|entry| match &entry.presence {
-                    None => true,
-                    Some(PresenceChange::Start(record) | PresenceChange::End(record)) => {
-                        seen.insert((record.match_type, &record.match_value, &record.subscriber))
-                    }
-                })
-                .count();
-            let done = steps.len();
-            let (batch, left) = rest.split_at(count);
-            let writing = batch.iter().enumerate().map(|(index, entry)| {
-                let attempt = attempt_id(job.attempt, done + index);
-                async move {
-                    match &entry.presence {
-                        None => Ok(Step::Append),
-                        Some(PresenceChange::Start(record)) => {
-                            presence::start(&self.store, record).await.map(|()| Step::Append)
-                        }
-                        Some(PresenceChange::End(record)) => {
-                            presence::end(&self.store, record, &entry.update, &attempt).await
-                        }
-                    }
+    /// Begins to prepare the next job that waits for it.
+    fn prepare_next(&mut self) {
+        while self.preparing.is_none() {
+            let Some(job) = self.waiting.pop_front() else { return };
+            let Some(job) = self.undone(job) else { continue };
+            self.prepares_since = Instant::now();
+            let (steps, is_old) = self.unfinished.begin(job.attempt, self.store.streams.surely_known());
+            self.preparing = Some(prepare::prepare(Arc::clone(&self.store), job, steps, is_old).boxed());
+        }
+    }
+
+    async fn take_prepared(&mut self, prepared: Prepared) {
+        let Prepared { job, steps, made } = prepared;
+        self.unfinished.note(job.attempt, steps);
+        match made {
+            Ok(Some((position, messages))) if !job.is_overdue() => self.window.push(job, position, messages),
+            // The next attempt finds what is written already.
+            Ok(_) => {}
+            Err(error) => {
+                if error.is_retryable() {
+                    self.fails(&error);
                 }
-            });
-            steps.extend(futures_util::future::try_join_all(writing).await?);
-            rest = left;
+                job.finish(Err(error));
+            }
         }
-        Ok(steps)
+        // Jobs without messages are done.
+        self.settle().await;
     }
 
     /// A connection was made or lost.
@@ -371,20 +334,35 @@ impl Writer {
         if !state.is_up || self.tried.elapsed() < RETRY {
             return;
         }
+        if self.store.is_suspect.swap(false, Ordering::AcqRel) {
+            self.ensured = None;
+        }
         if self.ensured != Some(state.generation) || (self.is_failing && !self.window.is_waiting()) {
             self.recover().await;
         } else if self.window.is_waiting() && self.sent.elapsed() >= RESEND && self.heard.elapsed() >= RESEND
         {
             self.fails(&TransportError::from(CallError::Silent));
             self.send_again().await;
+        } else if self.preparing.is_some() && self.prepares_since.elapsed() >= SLOW {
+            self.fails(&TransportError::from(CallError::Silent));
         } else if self.heard.elapsed() >= IDLE && !self.window.is_waiting() {
-            self.tried = Instant::now();
-            match tokio::time::timeout(IDLE_TIMEOUT, read::log_info(&self.store)).await {
-                Ok(Ok(_)) => self.heard = Instant::now(),
-                Ok(Err(error)) => self.fails(&error),
-                Err(_) => self.fails(&TransportError::from(CallError::Silent)),
+            let store = Arc::clone(&self.store);
+            let both = futures_util::future::try_join(read::log_info(&store), presence::info(&store));
+            if self.look(both.map_ok(drop)).await {
+                self.heard = Instant::now();
             }
         }
+    }
+
+    /// Whether the engine answers.
+    async fn look(&mut self, question: impl Future<Output = Result<(), TransportError>>) -> bool {
+        self.tried = Instant::now();
+        match tokio::time::timeout(IDLE_TIMEOUT, question).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => self.fails(&error),
+            Err(_) => self.fails(&TransportError::from(CallError::Silent)),
+        }
+        false
     }
 
     /// Looks whether writes are taken, and sends again what was not acknowledged.
@@ -392,12 +370,15 @@ impl Writer {
         self.tried = Instant::now();
         let generation = self.store.api.link().state().generation;
         let looking = async {
-            self.store.streams.ensure(&self.store.api, &self.store.config).await?;
-            presence::probe(&self.store).await
+            let is_known = self.store.streams.ensure(&self.store.api, &self.store.config).await?;
+            presence::probe(&self.store).await.map(|()| is_known)
         };
         match tokio::time::timeout(LOOK_TIMEOUT, looking).await {
-            Ok(Ok(())) => {
+            Ok(Ok(is_known)) => {
                 self.ensured = Some(generation);
+                if !is_known {
+                    self.unfinished.forget_steps();
+                }
                 self.heard = Instant::now();
                 self.works();
                 self.send_again().await;
@@ -410,7 +391,7 @@ impl Writer {
     async fn send_again(&mut self) {
         self.window.drop_overdue();
         for (number, outgoing) in self.window.resend() {
-            if !self.publish(number, outgoing).await {
+            if !Self::publish(&self.store, &self.inbox, number, outgoing).await {
                 break;
             }
         }
@@ -427,9 +408,4 @@ impl Writer {
         self.is_failing = false;
         self.store.status.works();
     }
-}
-
-/// What an entry of an attempt is stored once under.
-fn attempt_id(attempt: AttemptId, index: usize) -> String {
-    format!("{:032x}.{index}", attempt.0)
 }
