@@ -36,7 +36,7 @@ const BENCH_LIMIT: Duration = Duration::from_secs(1800);
 
 /// A row of the table: what is measured, and where it stands in which run.
 struct Row {
-    title: &'static str,
+    title: String,
     values: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ async fn figures_of_every_engine() {
     for engine in engines {
         let figures = measure(engine).await;
         if rows.is_empty() {
-            rows.extend(figures.iter().map(|(title, _)| Row { title, values: Vec::new() }));
+            rows.extend(figures.iter().map(|(title, _)| Row { title: title.clone(), values: Vec::new() }));
         }
         for (row, (_, value)) in rows.iter_mut().zip(figures) {
             row.values.push(value);
@@ -65,7 +65,7 @@ async fn figures_of_every_engine() {
     }
 }
 
-async fn measure(engine: Engine) -> Vec<(&'static str, String)> {
+async fn measure(engine: Engine) -> Vec<(String, String)> {
     eprintln!("== {}, load average before {}", engine.name(), load_average());
     let mut cluster = Cluster::without_nodes(engine).await;
     let url = cluster.url();
@@ -91,7 +91,7 @@ async fn measure(engine: Engine) -> Vec<(&'static str, String)> {
     let alone = bench.run(here.hub().address(), "publish", &[&times[..], &["-p", "1"]].concat()).await;
     let many = bench.run(here.hub().address(), "publish", &[&times[..], &["-p", "64"]].concat()).await;
     let half = (many.number("publishes_per_second") / 2.0).max(1.0).round().to_string();
-    let paced = [&times[..], &["-p", "16", "-s", "1", "-r", &half]].concat();
+    let paced = [&times[..], &["-p", "64", "-s", "1", "-r", &half]].concat();
     let (address, _same) = split(here.hub().address(), here.hub().address()).await;
     let same = bench.run(address, "publish", &paced).await;
     let (address, _other) = split(here.hub().address(), there.hub().address()).await;
@@ -105,7 +105,7 @@ async fn measure(engine: Engine) -> Vec<(&'static str, String)> {
     let distances = format!("10,{back}");
     let resume = ["--events", &events, "--back", &distances];
     let resume = bench.run(here.hub().address(), "resume", &resume).await;
-    let figures = vec![
+    let figures = [
         ("publishes/s, 1 publisher", alone.plain("publishes_per_second")),
         ("… one publish takes, p50; p99", alone.pair("publish_p50_us", "publish_p99_us")),
         ("publishes/s, 64 publishers", many.plain("publishes_per_second")),
@@ -119,10 +119,17 @@ async fn measure(engine: Engine) -> Vec<(&'static str, String)> {
             other.pair("delivery_p50_us", "delivery_p99_us"),
         ),
         ("resume from 10 back, first event", resume.time("first_event_from_10_back_us")),
-        ("resume from 100,000 back, first event", resume.time(&format!("first_event_from_{back}_back_us"))),
+        (
+            &*format!("resume from {back} back, first event"),
+            resume.time(&format!("first_event_from_{back}_back_us")),
+        ),
         ("replay, events/s", resume.plain("replayed_per_second")),
-        ("CPU per delivery, fan-out to 500 at 50/s", fanout.time("cpu_per_delivery_us")),
+        (
+            &*format!("CPU per delivery, fan-out to {subscribers} at {rate}/s"),
+            fanout.time("cpu_per_delivery_us"),
+        ),
     ];
+    let figures = figures.into_iter().map(|(title, value)| (title.to_owned(), value)).collect();
     eprintln!("== {}, load average after {}", engine.name(), load_average());
     cluster.stop().await;
     figures
