@@ -30,6 +30,10 @@ pub struct Load {
     pub topic: String,
     /// How long a publisher waits between two updates.
     pub pause: Duration,
+    /// Whether the pause is counted from beginning to beginning, so that the rate does not depend on the answers.
+    pub steady: bool,
+    /// Whether every update has a connection of its own, as from a script that ends with its request.
+    pub connects_anew: bool,
     /// Data is the id, filled up to this many bytes.
     pub data_bytes: usize,
 }
@@ -37,13 +41,33 @@ pub struct Load {
 impl Load {
     /// As fast as answers come.
     pub fn on(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), pause: Duration::ZERO, data_bytes: 0 }
+        Self {
+            topic: topic.to_owned(),
+            pause: Duration::ZERO,
+            steady: false,
+            connects_anew: false,
+            data_bytes: 0,
+        }
     }
 
     /// With this pause between two updates of a publisher.
     #[must_use]
     pub fn paced(mut self, pause: Duration) -> Self {
         self.pause = pause;
+        self
+    }
+
+    /// With one update of a publisher in each such time, as far as answers allow it.
+    #[must_use]
+    pub fn steadily(mut self, period: Duration) -> Self {
+        (self.pause, self.steady) = (period, true);
+        self
+    }
+
+    /// With a connection for each update.
+    #[must_use]
+    pub fn connecting_anew(mut self) -> Self {
+        self.connects_anew = true;
         self
     }
 
@@ -61,6 +85,7 @@ pub struct Publishers {
     tasks: Vec<JoinHandle<Vec<Entry>>>,
     stop: watch::Sender<bool>,
     acknowledged: Arc<AtomicUsize>,
+    unconnected: Arc<AtomicUsize>,
 }
 
 impl Publishers {
@@ -68,22 +93,29 @@ impl Publishers {
     pub fn start(hub: impl Fn() -> TestHub, name: &str, count: usize, load: &Load) -> Self {
         let (stop, stopped) = watch::channel(false);
         let acknowledged = Arc::new(AtomicUsize::new(0));
+        let unconnected = Arc::new(AtomicUsize::new(0));
         let tasks = (0..count).map(|number| {
             let publisher = Publisher {
                 hub: hub(),
                 name: format!("{name}{number}"),
                 load: load.clone(),
                 acknowledged: Arc::clone(&acknowledged),
+                unconnected: Arc::clone(&unconnected),
                 stopped: stopped.clone(),
             };
             tokio::spawn(publisher.run())
         });
-        Self { tasks: tasks.collect(), stop, acknowledged }
+        Self { tasks: tasks.collect(), stop, acknowledged, unconnected }
     }
 
     /// How many updates were acknowledged so far.
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts to connect failed so far. They are tried again and stand in no ledger.
+    pub fn unconnected(&self) -> usize {
+        self.unconnected.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more were acknowledged, and fails the test if there is none for too long.
@@ -121,6 +153,7 @@ struct Publisher {
     name: String,
     load: Load,
     acknowledged: Arc<AtomicUsize>,
+    unconnected: Arc<AtomicUsize>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -130,6 +163,7 @@ impl Publisher {
             self.hub.publisher().may_publish(&["*"]).claim("exp", crate::token::now() + 86_400).mint();
         let mut connection = None;
         let mut entries = Vec::new();
+        let mut due = tokio::time::Instant::now();
         for number in 0_u64.. {
             if connection.is_none() {
                 connection = self.connect().await;
@@ -146,13 +180,17 @@ impl Publisher {
                 Err(error) => (Fate::Unknown(error.to_string()), false),
             };
             entries.push(Entry { id, sent, fate });
-            if !keep {
+            if !keep || self.load.connects_anew {
                 connection = None;
             }
             if *self.stopped.borrow() {
                 break;
             }
-            if !self.load.pause.is_zero() {
+            if self.load.steady {
+                // What was late is made up for by the next ones, but not beyond one pause.
+                due = (due + self.load.pause).max(tokio::time::Instant::now() - self.load.pause);
+                tokio::time::sleep_until(due).await;
+            } else if !self.load.pause.is_zero() {
                 tokio::time::sleep(self.load.pause).await;
             }
         }
@@ -167,7 +205,10 @@ impl Publisher {
             }
             match Connection::try_open(self.hub.address()).await {
                 Ok(connection) => return Some(connection),
-                Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+                Err(_) => {
+                    self.unconnected.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                }
             }
         }
     }
