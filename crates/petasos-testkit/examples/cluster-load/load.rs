@@ -64,7 +64,7 @@ pub(crate) async fn run() {
 
 async fn start() -> Working {
     let address: SocketAddr = setting("HUB").expect("HUB is needed");
-    let hub = || TestHub::new(address, None, true);
+    let hub = || hub_at(address);
     let publishers: u32 = setting("PUBLISHERS").unwrap_or(10);
     let rate: u32 = setting("RATE").unwrap_or(50);
     // A log that was used before may have events of other runs.
@@ -80,6 +80,16 @@ async fn start() -> Working {
         Publishers::start(hub, "anew", half, &load.clone().connecting_anew()),
     ];
     Working { hub: hub(), topic, followers, publishers }
+}
+
+/// The port of the scheme is no part of the resource identifier.
+fn hub_at(address: SocketAddr) -> TestHub {
+    let hub = TestHub::new(address, None, true);
+    if address.port() == 80 {
+        hub.known_as(&format!("http://{}{}", address.ip(), petasos_testkit::HUB_PATH))
+    } else {
+        hub
+    }
 }
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
