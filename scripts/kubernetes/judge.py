@@ -14,7 +14,7 @@ if not report["acknowledged"] or not report["subscribers"]:
     wrong.append("nothing happened")
 text = (
     f"{report['acknowledged']} published, {report['refused']} refused, {report['unanswered']} unanswered, "
-    f"{report['unconnected']} not connected; {report['subscribers']} subscribers: {report['lost']} lost, "
+    f"{report['unconnected']} not connected (for {report['longest_unconnected_ms']} ms at most); {report['subscribers']} subscribers: {report['lost']} lost, "
     f"{report['doubled']} doubled, {report['disordered']} out of order; {report['reconnections']} reconnections "
     f"({report['refused_connections']} refused, {report['cuts']} streams cut); longest gap "
     f"{report['longest_gap_ms'] / 1000:.2f} s, slowest publish {report['slowest_publish_ms'] / 1000:.2f} s"

@@ -90,6 +90,15 @@ restart_kubelet() {
     (cd "$place" && exec setsid "${words[@]}" >>"$work/kubelet.log" 2>&1) &
 }
 
+# A kubelet that has just begun does not know its pods yet.
+await_kubelet() {
+    for _ in $(seq 120); do
+        in_load status >/dev/null 2>&1 && return
+        sleep 0.5
+    done
+    fail "the kubelet does not come back: $(tail -3 "$work/kubelet.log" 2>/dev/null)"
+}
+
 part_kubelet() {
     use_namespace kubelet
     install_hub
@@ -97,16 +106,23 @@ part_kubelet() {
     local old
     say "the kubelet is killed and started again"
     restart_kubelet
-    more_load 500
+    await_kubelet
+    more_load 300
     say "and in the middle of a rollout"
     old=$(hub_pods)
     kubectl --namespace "$ns" rollout restart deployment/hub-petasos >/dev/null
     restart_kubelet
+    await_kubelet
     kubectl --namespace "$ns" rollout status deployment/hub-petasos --timeout 2m >/dev/null || fail "the rollout does not finish"
     await_gone "$old"
     more_load 50
     [ "$(crash_restarts)" = 0 ] || fail "containers crashed"
-    stop_load "kubelet killed and started again, once at rest and once in a rollout"
+    # Up to 1.34 a kubelet that starts takes pods for not ready until it has asked them (KEP-4781), which takes the only one
+    # out of its Service for a moment. Its streams go on, and no publish that has a connection notices.
+    local minor forgiven=()
+    minor=$(kubectl version --output json | python3 -c 'import json,re,sys; print(re.match(r"\d+", json.load(sys.stdin)["serverVersion"]["minor"])[0])')
+    [ "$minor" -ge 35 ] || forgiven=(unconnected refused_connections)
+    stop_load "kubelet killed and started again, once at rest and once in a rollout" "${forgiven[@]}"
     leave_namespace
 }
 

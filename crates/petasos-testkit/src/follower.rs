@@ -17,6 +17,9 @@ use crate::{
 /// How long a follower may take to see the end marker.
 const END_LIMIT: Duration = Duration::from_secs(120);
 
+/// How long connecting may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long to wait before connecting is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -31,7 +34,7 @@ pub struct Followed {
     pub cuts: Vec<String>,
     /// Attempts to come back that were refused a connection.
     pub refused: usize,
-    /// Attempts to come back that were connected and closed without an answer.
+    /// Attempts to come back that were connected and closed without an answer, or not even connected in time.
     pub unanswered: usize,
 }
 
@@ -123,7 +126,7 @@ impl Attempt {
 }
 
 async fn open(request: &Request, address: SocketAddr) -> io::Result<EventStream> {
-    let mut connection = Connection::try_open(address).await?;
+    let mut connection = Connection::try_open_within(address, CONNECT_LIMIT).await?;
     connection.try_send(request.bytes()).await?;
     let head = within(END_LIMIT, "the head of a stream", connection.try_head()).await?;
     let (status, headers) = (head.status, head.headers.clone());

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,6 +19,9 @@ use crate::{
 
 /// How long to wait before connecting is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long connecting may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long publishers may take to finish what they have begun.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -85,7 +88,14 @@ pub struct Publishers {
     tasks: Vec<JoinHandle<Vec<Entry>>>,
     stop: watch::Sender<bool>,
     acknowledged: Arc<AtomicUsize>,
-    unconnected: Arc<AtomicUsize>,
+    connecting: Arc<Connecting>,
+}
+
+/// How connecting went, over all publishers.
+#[derive(Debug, Default)]
+struct Connecting {
+    failures: AtomicUsize,
+    longest_ms: AtomicU64,
 }
 
 impl Publishers {
@@ -93,19 +103,19 @@ impl Publishers {
     pub fn start(hub: impl Fn() -> TestHub, name: &str, count: usize, load: &Load) -> Self {
         let (stop, stopped) = watch::channel(false);
         let acknowledged = Arc::new(AtomicUsize::new(0));
-        let unconnected = Arc::new(AtomicUsize::new(0));
+        let connecting = Arc::<Connecting>::default();
         let tasks = (0..count).map(|number| {
             let publisher = Publisher {
                 hub: hub(),
                 name: format!("{name}{number}"),
                 load: load.clone(),
                 acknowledged: Arc::clone(&acknowledged),
-                unconnected: Arc::clone(&unconnected),
+                connecting: Arc::clone(&connecting),
                 stopped: stopped.clone(),
             };
             tokio::spawn(publisher.run())
         });
-        Self { tasks: tasks.collect(), stop, acknowledged, unconnected }
+        Self { tasks: tasks.collect(), stop, acknowledged, connecting }
     }
 
     /// How many updates were acknowledged so far.
@@ -115,7 +125,12 @@ impl Publishers {
 
     /// How many attempts to connect failed so far. They are tried again and stand in no ledger.
     pub fn unconnected(&self) -> usize {
-        self.unconnected.load(Ordering::Relaxed)
+        self.connecting.failures.load(Ordering::Relaxed)
+    }
+
+    /// The longest time that one of them could not connect.
+    pub fn longest_unconnected(&self) -> Duration {
+        Duration::from_millis(self.connecting.longest_ms.load(Ordering::Relaxed))
     }
 
     /// Waits until so many more were acknowledged, and fails the test if there is none for too long.
@@ -153,7 +168,7 @@ struct Publisher {
     name: String,
     load: Load,
     acknowledged: Arc<AtomicUsize>,
-    unconnected: Arc<AtomicUsize>,
+    connecting: Arc<Connecting>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -199,14 +214,19 @@ impl Publisher {
 
     /// Tries until somebody listens; `None` where it is over first.
     async fn connect(&self) -> Option<Connection> {
+        let begun = Instant::now();
         loop {
             if *self.stopped.borrow() {
                 return None;
             }
-            match Connection::try_open(self.hub.address()).await {
-                Ok(connection) => return Some(connection),
+            match Connection::try_open_within(self.hub.address(), CONNECT_LIMIT).await {
+                Ok(connection) => {
+                    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    self.connecting.longest_ms.fetch_max(took, Ordering::Relaxed);
+                    return Some(connection);
+                }
                 Err(_) => {
-                    self.unconnected.fetch_add(1, Ordering::Relaxed);
+                    self.connecting.failures.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
             }

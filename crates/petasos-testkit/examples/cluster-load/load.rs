@@ -13,7 +13,7 @@
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use petasos_testkit::{
-    TestHub,
+    Connection, TestHub,
     follower::Follower,
     load::{Load, Publishers},
 };
@@ -67,6 +67,10 @@ async fn start() -> Working {
     let hub = || hub_at(address);
     let publishers: u32 = setting("PUBLISHERS").unwrap_or(10);
     let rate: u32 = setting("RATE").unwrap_or(50);
+    // The nodes learn of a Service some moments after its hub is ready; until then nothing counts.
+    while Connection::try_open_within(address, Duration::from_secs(1)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     // A log that was used before may have events of other runs.
     let topic = format!("https://example.com/load/{}", petasos_testkit::token::now());
     let mut followers = Vec::new();
@@ -104,10 +108,11 @@ impl Working {
 
     /// Ends the publishers, publishes the marker, and counts.
     async fn conclude(self) -> String {
-        let mut unconnected = 0;
+        let (mut unconnected, mut longest_unconnected) = (0, Duration::ZERO);
         let mut ledger = petasos_testkit::ledger::Ledger::default();
         for publishers in self.publishers {
             unconnected += publishers.unconnected();
+            longest_unconnected = longest_unconnected.max(publishers.longest_unconnected());
             ledger.extend(publishers.stop().await.entries().iter().cloned());
         }
         self.hub.publish(self.topic.as_str(), MARKER).await;
@@ -120,6 +125,9 @@ impl Working {
                 Err(_) => failed += 1,
             }
         }
-        report::of(&ledger, unconnected, &log, &followed, failed).to_string()
+        let mut report = report::of(&ledger, &log, &followed, failed);
+        report["unconnected"] = unconnected.into();
+        report["longest_unconnected_ms"] = (longest_unconnected.as_millis() as u64).into();
+        report.to_string()
     }
 }

@@ -12,15 +12,8 @@ use serde_json::{Value, json};
 ///
 /// - `lost`: acknowledged updates that are not in the log, and events of the log that a subscriber did not see, over all of
 ///   them; `doubled` and `disordered` likewise.
-/// - `refused`: publishes answered with an error. `unanswered`: those whose connection broke. `unconnected`: connections of
-///   publishers that were refused.
-pub(crate) fn of(
-    ledger: &Ledger,
-    unconnected: usize,
-    log: &[String],
-    followed: &[Followed],
-    failed_subscribers: usize,
-) -> Value {
+/// - `refused`: publishes answered with an error. `unanswered`: those whose connection broke.
+pub(crate) fn of(ledger: &Ledger, log: &[String], followed: &[Followed], failed_subscribers: usize) -> Value {
     let places: HashMap<&str, usize> = log.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
     let mut lost = ledger.lost(log).len();
     let mut doubled = log.len() - places.len();
@@ -49,7 +42,6 @@ pub(crate) fn of(
         "refused": ledger.refused(),
         "unanswered": unanswered.len(),
         "unanswered_why": unanswered.first(),
-        "unconnected": unconnected,
         "stored": log.len(),
         "lost": lost,
         "doubled": doubled,
