@@ -32,7 +32,25 @@ the checksum in the pods is that of the Secret.
 {{- end -}}
 
 {{- define "petasos.configFile" -}}
-{{- if .Values.config -}}{{- toToml .Values.config -}}{{- end -}}
+{{- if .Values.config -}}
+{{- $config := deepCopy .Values.config -}}
+{{- include "petasos.wholeNumbers" $config -}}
+{{- toToml $config -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Makes whole numbers of a map whole again, in place: all numbers of values are floating ones, and TOML tells them apart. */}}
+{{- define "petasos.wholeNumbers" -}}
+{{- $map := . -}}
+{{- range $name, $value := . -}}
+{{- if kindIs "map" $value -}}
+{{- include "petasos.wholeNumbers" $value -}}
+{{- else if kindIs "slice" $value -}}
+{{- range $value -}}{{- if kindIs "map" . -}}{{- include "petasos.wholeNumbers" . -}}{{- end -}}{{- end -}}
+{{- else if and (kindIs "float64" $value) (eq (floor $value) $value) -}}
+{{- $_ := set $map $name (int64 $value) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* A variable from one of the two Secrets. */}}

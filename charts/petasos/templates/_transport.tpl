@@ -94,7 +94,7 @@ Recreate
 {{- if or (has "ReadWriteMany" $modes) (has "ReadOnlyMany" $modes) -}}
 {{- fail (printf "The volume is %s, which network file systems offer: hosts cannot share memory over one, and the embedded store refuses it. Use a ReadWriteOnce claim on a disk, or set transportUrl to redis://…, nats://… or postgres://… and persistence.enabled: false." (join ", " $modes)) -}}
 {{- end -}}
-{{- $class := $spec.storageClassName | default (ternary "" .Values.persistence.storageClass (eq .Values.persistence.storageClass "-")) -}}
+{{- $class := $spec.storageClassName | default (ternary "" (.Values.persistence.storageClass | default "") (eq (.Values.persistence.storageClass | default "") "-")) -}}
 {{- if $class -}}
 {{- $provisioner := (lookup "storage.k8s.io/v1" "StorageClass" "" $class | default dict).provisioner | default "" -}}
 {{- if regexMatch `(?i)(nfs|efs\.csi|file\.csi\.azure|azure-file|filestore|cephfs|smb\.csi|glusterfs|lustre)` $provisioner -}}
