@@ -15,7 +15,7 @@ use petasos_hub::{
     transport::sqlite::SqliteTransport,
 };
 use petasos_testkit::{
-    Token,
+    PATIENCE, Token,
     faulty::{Fault, Faults, FaultyTransport},
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET},
     keys::SigningKey,
@@ -111,6 +111,25 @@ async fn a_tail_that_fails_for_a_while_delays_and_loses_nothing() {
         assert_eq!(live.next_data_of(20).await, expected[20 * round..], "with {fault:?}");
         assert_eq!(patiently("the replay", resuming).await.unwrap(), expected, "with {fault:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p02_a_publisher_that_waits_for_room_is_told_when_the_log_is_lost() {
+    let (transport, _directory) = sqlite_transport().await;
+    let (transport, faults) = FaultyTransport::new(transport);
+    // Longer than the test has patience: only the loss can end the wait.
+    let config = HubConfig { publish_wait: PATIENCE * 10, fanout_lag_bytes: 4_096, ..HubConfig::default() };
+    let hub = LibraryHub::start_with(transport, config).await;
+    faults.on_tail(Fault::Stall);
+    let large = "x".repeat(8_192);
+    hub.publish(draft(&["a"], &large)).await.unwrap();
+    let waiting = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.publish(draft(&["a"], &large)).await }
+    });
+    faults.on_append(Fault::Fail);
+    let refused = patiently("the answer", waiting).await.unwrap();
+    assert!(matches!(refused, Err(PublishError::Unavailable(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,19 +15,15 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::timeout,
 };
 
-use crate::TestHub;
+use crate::{TestHub, health};
 
 /// How often each process is asked whether it is ready: what a real balancer does every few seconds.
 pub const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
-
-/// A process that does not answer in this time is not ready.
-const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Forwards connections to processes that are ready. Everything ends when it is dropped.
 #[derive(Debug)]
@@ -116,25 +112,11 @@ async fn ask(backends: Backends) {
     loop {
         let asked = backends.lock().clone();
         for backend in asked {
-            let ready = is_ready(backend.admin).await;
+            let ready = health::status(backend.admin, health::READY).await.is_ok_and(|status| status == 200);
             if let Some(known) = backends.lock().iter_mut().find(|known| known.address == backend.address) {
                 known.ready = ready;
             }
         }
         tokio::time::sleep(HEALTH_INTERVAL).await;
     }
-}
-
-/// Written by hand: a process that is just being killed must not fail the test here.
-async fn is_ready(admin: SocketAddr) -> bool {
-    let question =
-        format!("GET /mercure/health/ready HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
-    let asking = async {
-        let mut socket = TcpStream::connect(admin).await?;
-        socket.write_all(question.as_bytes()).await?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    matches!(timeout(HEALTH_PATIENCE, asking).await, Ok(Ok(answer)) if answer.starts_with(b"HTTP/1.1 200 "))
 }

@@ -11,6 +11,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use crate::{
     Connection, End, EventStream, Request, TestHub, matching,
     request::{Body, Opened},
+    sse::Item,
     within,
 };
 
@@ -20,6 +21,9 @@ const END_LIMIT: Duration = Duration::from_secs(120);
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
+/// What is long enough to be noted as a silence.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// How long to wait before connecting is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -28,8 +32,12 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
 pub struct Followed {
     /// The ids that came, and when.
     pub seen: Vec<(String, Instant)>,
-    /// When each stream but the last one ended.
+    /// When each stream but the last one ended, unless the follower left it.
     pub ends: Vec<Instant>,
+    /// How often it left a stream to come back.
+    pub left: usize,
+    /// Streams that were silent for long: since when, and until when. A heartbeat is not silence.
+    pub silences: Vec<(Instant, Instant)>,
     /// The streams that did not end cleanly, in words.
     pub cuts: Vec<String>,
     /// Attempts to come back that were refused a connection.
@@ -49,6 +57,16 @@ impl Followed {
         let gaps = self.seen.windows(2).map(|pair| pair[1].1 - pair[0].1);
         gaps.max().unwrap_or_default()
     }
+
+    /// The longest time in which an open stream brought nothing, not even a heartbeat; zero where none was long.
+    pub fn longest_silence(&self) -> Duration {
+        self.silences.iter().map(|(since, until)| *until - *since).max().unwrap_or_default()
+    }
+
+    /// When the first event came after a moment.
+    pub fn first_after(&self, moment: Instant) -> Option<Instant> {
+        self.seen.iter().map(|(_, at)| *at).find(|at| *at > moment)
+    }
 }
 
 /// A follower at work.
@@ -63,9 +81,18 @@ impl Follower {
     ///
     /// An answer other than a stream fails the test: after one, a browser would not come back (C01).
     pub async fn start(hub: TestHub, topic: &str, marker: &str) -> Self {
+        Self::start_with(hub, topic, marker, None).await
+    }
+
+    /// As [`Self::start`], but it leaves each stream after `stay` and comes back with its cursor.
+    pub async fn restless(hub: TestHub, topic: &str, marker: &str, stay: Duration) -> Self {
+        Self::start_with(hub, topic, marker, Some(stay)).await
+    }
+
+    async fn start_with(hub: TestHub, topic: &str, marker: &str, stay: Option<Duration>) -> Self {
         let request = Attempt { hub, topic: topic.to_owned() };
         let (open, opened) = oneshot::channel();
-        let task = tokio::spawn(follow(request, marker.to_owned(), open));
+        let task = tokio::spawn(follow(request, marker.to_owned(), stay, open));
         let opened = within(END_LIMIT, "the first stream of a follower", opened).await;
         opened.unwrap_or_else(|_| panic!("a follower ended before its first stream was open"));
         Self { task }
@@ -78,27 +105,72 @@ impl Follower {
     }
 }
 
-async fn follow(attempt: Attempt, marker: String, open: oneshot::Sender<()>) -> Followed {
+async fn follow(
+    attempt: Attempt,
+    marker: String,
+    stay: Option<Duration>,
+    open: oneshot::Sender<()>,
+) -> Followed {
     let mut followed = Followed::default();
     // With an empty cursor the answer says where the stream begins, so that the first reconnection has a cursor too.
     let mut stream = attempt.reconnect("", &mut followed).await;
     let mut cursor = stream.cursor().to_owned();
     let _ = open.send(());
     loop {
-        match stream.next_or_end().await {
-            Ok(event) if event.data == marker => return followed,
-            Ok(event) => {
-                cursor.clone_from(&event.id);
-                followed.seen.push((event.id, Instant::now()));
-            }
-            Err(end) => {
+        match follow_stream(&mut stream, &marker, stay, &mut cursor, &mut followed).await {
+            Left::Marker => return followed,
+            Left::Stream => followed.left += 1,
+            Left::End(end) => {
                 followed.ends.push(Instant::now());
                 if let End::Cut(why) = end {
                     followed.cuts.push(why);
                 }
-                stream = attempt.reconnect(&cursor, &mut followed).await;
-                assert_eq!(stream.cursor(), cursor, "R02: a cursor that is kept is known");
             }
+        }
+        drop(stream);
+        stream = attempt.reconnect(&cursor, &mut followed).await;
+        assert_eq!(stream.cursor(), cursor, "R02: a cursor that is kept is known");
+    }
+}
+
+/// Why a stream is not read any more.
+enum Left {
+    Marker,
+    Stream,
+    End(End),
+}
+
+async fn follow_stream(
+    stream: &mut EventStream,
+    marker: &str,
+    stay: Option<Duration>,
+    cursor: &mut String,
+    followed: &mut Followed,
+) -> Left {
+    let until = stay.map(|stay| tokio::time::Instant::now() + stay);
+    let mut newest = Instant::now();
+    loop {
+        let item = match until {
+            // What was read and not noted comes again, because the cursor does not know of it.
+            Some(until) => match tokio::time::timeout_at(until, stream.next_item()).await {
+                Ok(item) => item,
+                Err(_) => return Left::Stream,
+            },
+            None => stream.next_item().await,
+        };
+        let now = Instant::now();
+        if now - newest > SILENCE {
+            followed.silences.push((newest, now));
+        }
+        newest = now;
+        match item {
+            Ok(Item::Event(event)) if event.data == marker => return Left::Marker,
+            Ok(Item::Event(event)) => {
+                cursor.clone_from(&event.id);
+                followed.seen.push((event.id, now));
+            }
+            Ok(Item::Comment(_)) => {}
+            Err(end) => return Left::End(end),
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Entry {
     pub sent: Instant,
     /// What came of it.
     pub fate: Fate,
+    /// When that was known.
+    pub ended: Instant,
 }
 
 /// Every publish of a run.
@@ -70,6 +72,16 @@ impl Ledger {
                 Fate::Acknowledged(at) if at > power_cut => Fate::Unknown("acknowledged later".to_owned()),
                 _ => continue,
             };
+        }
+    }
+
+    /// Takes answers of 503 for none: they say that the log did not acknowledge the update, which it may have stored all
+    /// the same, once.
+    pub fn doubt_unavailable(&mut self) {
+        for entry in &mut self.entries {
+            if entry.fate == Fate::Refused(503) {
+                entry.fate = Fate::Unknown("answered 503".to_owned());
+            }
         }
     }
 
@@ -129,7 +141,7 @@ mod tests {
     fn acknowledged(id: &str, sent: u64, at: u64) -> Entry {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds * 100);
-        Entry { id: id.into(), sent: after(sent), fate: Fate::Acknowledged(after(at)) }
+        Entry { id: id.into(), sent: after(sent), fate: Fate::Acknowledged(after(at)), ended: after(at) }
     }
 
     fn check(entries: &[Entry], log: &[&str]) {
@@ -163,10 +175,22 @@ mod tests {
         check(&[acknowledged("a:1", 4, 5), acknowledged("b:1", 1, 2)], &["a:1", "b:1"]);
     }
 
+    fn refused(id: &str, status: u16) -> Entry {
+        let now = Instant::now();
+        Entry { id: id.into(), sent: now, fate: Fate::Refused(status), ended: now }
+    }
+
     #[test]
     #[should_panic(expected = "was refused and is stored")]
     fn a_refused_update_that_is_stored_is_noticed() {
-        let refused = Entry { id: "a:1".into(), sent: Instant::now(), fate: Fate::Refused(503) };
-        check(&[refused], &["a:1"]);
+        check(&[refused("a:1", 503)], &["a:1"]);
+    }
+
+    #[test]
+    fn an_update_that_a_lost_engine_did_not_acknowledge_may_be_stored() {
+        let mut ledger = Ledger::default();
+        ledger.extend([refused("a:1", 503), refused("a:2", 503)]);
+        ledger.doubt_unavailable();
+        ledger.check(&["a:2".to_owned()]);
     }
 }

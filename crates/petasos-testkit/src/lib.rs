@@ -8,19 +8,23 @@
 
 pub mod answer;
 pub mod balancer;
+pub mod conclusion;
 pub mod connection;
 pub mod contract;
 pub mod faulty;
 pub mod follower;
 pub mod form;
+pub mod health;
 pub mod hub;
 pub mod jwks;
 pub mod keys;
 pub mod ledger;
 pub mod load;
 pub mod model;
+pub mod node;
 pub mod percentile;
 pub mod process;
+pub mod proxy;
 pub mod publish;
 pub mod request;
 pub mod servers;

@@ -26,6 +26,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How long publishers may take to finish what they have begun.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long an answer may take: longer than any hub is stopped by a test.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+
 /// What publishers send.
 #[derive(Clone, Debug)]
 pub struct Load {
@@ -194,7 +197,7 @@ impl Publisher {
                 Ok((status, keep)) => (Fate::Refused(status), keep),
                 Err(error) => (Fate::Unknown(error.to_string()), false),
             };
-            entries.push(Entry { id, sent, fate });
+            entries.push(Entry { id, sent, fate, ended: Instant::now() });
             if !keep || self.load.connects_anew {
                 connection = None;
             }
@@ -240,7 +243,7 @@ impl Publisher {
         let fields = [("topic", self.load.topic.as_str()), ("id", id), ("data", &data)];
         let request = self.hub.request("POST", HUB_PATH).bearer(token).form(form::encode(fields));
         connection.try_send(request.bytes()).await?;
-        let head = within(STOP_LIMIT, "the answer to a publish", connection.try_head()).await?;
+        let head = within(ANSWER_LIMIT, "the answer to a publish", connection.try_head()).await?;
         let (body, end) = connection.body(&head).await;
         if end != End::Clean {
             return Err(io::Error::other(format!("the answer was cut: {end:?}")));

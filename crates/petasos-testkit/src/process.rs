@@ -23,6 +23,8 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Where the programs of tests listen.
 const PORTS: std::ops::Range<u32> = 12_000..32_000;
+/// Where its log is written, in its directory.
+const LOG: &str = "hub.log";
 /// How much of its log is shown where it failed.
 const LOG_TAIL_BYTES: usize = 4_000;
 
@@ -55,7 +57,14 @@ pub struct HubProcess {
 impl HubProcess {
     /// Starts it and waits until it says that it is ready.
     pub async fn start(options: &ProcessOptions) -> Self {
-        let log = options.directory.join("hub.log");
+        let mut process = Self::spawn(options);
+        process.wait_until_ready().await;
+        process
+    }
+
+    /// Starts it.
+    pub fn spawn(options: &ProcessOptions) -> Self {
+        let log = options.directory.join(LOG);
         let open = || std::fs::OpenOptions::new().create(true).append(true).open(&log);
         let (Ok(out), Ok(errors)) = (open(), open()) else { panic!("cannot write {}", log.display()) };
         let child = command(&options.program)
@@ -67,9 +76,7 @@ impl HubProcess {
             .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", options.program.display()));
-        let mut process = Self { child, log, address: options.address, admin: options.admin };
-        process.wait_until_ready().await;
-        process
+        Self { child, log, address: options.address, admin: options.admin }
     }
 
     /// The hub that it runs.
@@ -91,21 +98,35 @@ impl HubProcess {
 
     /// Asks it to stop (SIGTERM) and waits until it has.
     pub async fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let pid = pid.unwrap_or_else(|| panic!("it has ended already: {}", self.log_tail()));
-        kill_process(pid, Signal::TERM).unwrap_or_else(|error| panic!("cannot signal: {error}"));
+        self.signal(Signal::TERM);
         within(START_LIMIT, "the end of the program", self.child.wait())
             .await
             .unwrap_or_else(|error| panic!("cannot wait for the program: {error}"))
     }
 
-    /// The end of what it logged.
-    pub fn log_tail(&self) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
+    /// Stops it where it is (SIGSTOP): it does nothing, and its connections stay.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
     }
 
-    async fn wait_until_ready(&mut self) {
+    /// Lets it go on (SIGCONT).
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let pid = pid.unwrap_or_else(|| panic!("it has ended already: {}", self.log_tail()));
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal: {error}"));
+    }
+
+    /// The end of what it logged.
+    pub fn log_tail(&self) -> String {
+        tail_of(&self.log)
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -121,6 +142,16 @@ impl HubProcess {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
+}
+
+/// The end of what the programs logged that were started in this directory.
+pub fn log_tail(directory: &Path) -> String {
+    tail_of(&directory.join(LOG))
+}
+
+fn tail_of(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
 }
 
 /// A command with nothing of this process's environment but `PATH`, killed with the test that started it.

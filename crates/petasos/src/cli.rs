@@ -8,7 +8,17 @@ use clap_complete::Shell;
 use crate::{bench, check, client, health, history, serve, token};
 
 /// The engines that this binary was built with, by their URL schemes.
-pub const ENGINES: &[&str] = if cfg!(feature = "sqlite") { &["local", "sqlite"] } else { &["local"] };
+pub const ENGINES: &[&str] = &[
+    "local",
+    #[cfg(feature = "sqlite")]
+    "sqlite",
+    #[cfg(feature = "redis")]
+    "redis",
+    #[cfg(feature = "postgres")]
+    "postgres",
+    #[cfg(feature = "nats")]
+    "nats",
+];
 
 /// What `-V` says.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

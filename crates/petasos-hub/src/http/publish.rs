@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Draft, PublishError,
     auth::{PublishGrant, Reason, Refusal, RefusalKind},
+    transport::ErrorKind,
 };
 
 /// Fields besides the topics that a body may have. Unknown ones are ignored (P01), but not without end.
@@ -83,6 +84,10 @@ async fn accept(
                     None => "the token does not grant one of the topics".to_owned(),
                 },
             ))
+        }
+        // Nothing but its size tells an update that was let in from others that an engine takes.
+        PublishError::Unavailable(error) if error.kind() == ErrorKind::Invalid => {
+            Rejection::new(Fault::BodyTooLarge).because(error.to_string())
         }
         PublishError::Unavailable(error) => {
             Rejection::new(Fault::Unavailable).because(error.to_string()).retry_after(RETRY_AFTER_SECONDS)

@@ -5,7 +5,12 @@
 //! from it before it is appended and gives them back when the fan-out has reached its position, so that back-pressure
 //! comes before the append and never after.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -22,6 +27,9 @@ use crate::{
 
 /// What an update costs beside its text while it is under way.
 const UPDATE_OVERHEAD_BYTES: usize = 512;
+
+/// How often a publisher that waits looks whether the log still works.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Bytes accepted and not yet fanned out.
 #[derive(Debug)]
@@ -68,6 +76,14 @@ impl Lag {
         stored.reached = stored.reached.max(position);
         let done = stored.waiting.partition_point(|(other, _)| *other <= position);
         stored.waiting.drain(..done);
+    }
+
+    /// What is stored and not handed out may never be: the log has lost it, or will not give it to the fan-out. Nobody waits
+    /// for it any more.
+    pub(super) fn give_up(&self) {
+        let mut stored = self.stored.lock();
+        stored.newest = stored.reached;
+        stored.waiting.clear();
     }
 
     /// The newest position that was acknowledged to a publisher of this node.
@@ -172,15 +188,11 @@ impl Hub {
         if inner.closed.is_cancelled() {
             return Err(PublishError::Stopping);
         }
-        let room =
-            tokio::time::timeout(inner.shared.config.publish_wait, inner.shared.lag.enter(&update)).await;
-        let Ok(room) = room else {
-            inner.shared.metrics.updates_failed_total.inc();
-            return Err(PublishError::Unavailable(TransportError::unavailable(
-                "delivery is behind and did not catch up in time",
-            )));
-        };
-        let room = room.ok_or(PublishError::Stopping)?;
+        let room = self.room(&update).await.inspect_err(|error| {
+            if matches!(error, PublishError::Unavailable(_)) {
+                inner.shared.metrics.updates_failed_total.inc();
+            }
+        })?;
         let id = update.id().to_owned();
         let entry = Append { update: Arc::new(update), presence: None };
         let under_way = UnderWay {
@@ -193,11 +205,56 @@ impl Hub {
         Ok(Receipt { id, under_way: Some(under_way) })
     }
 
+    /// Waits while the hub is behind. Where the log does not work, nobody waits for what cannot be delivered now: a publisher
+    /// is told so at once.
+    async fn room(&self, update: &Update) -> Result<OwnedSemaphorePermit, PublishError> {
+        let shared = &self.inner.shared;
+        let mut room = pin!(tokio::time::timeout(shared.config.publish_wait, shared.lag.enter(update)));
+        loop {
+            tokio::select! {
+                biased;
+                room = &mut room => return match room {
+                    Ok(room) => room.ok_or(PublishError::Stopping),
+                    Err(_) => Err(PublishError::Unavailable(TransportError::unavailable(
+                        "delivery is behind and did not catch up in time",
+                    ))),
+                },
+                () = tokio::time::sleep(HEALTH_INTERVAL) => {
+                    if let Err(reason) = self.inner.transport.health().ready {
+                        return Err(PublishError::Unavailable(TransportError::unavailable(reason)));
+                    }
+                }
+            }
+        }
+    }
+
     /// [`Self::enqueue`] and [`Receipt::stored`] in one.
     ///
     /// # Errors
     /// See [`PublishError`].
     pub async fn publish(&self, grant: &PublishGrant, update: Update) -> Result<String, PublishError> {
         self.enqueue(grant, update).await?.stored().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update() -> Update {
+        Update::from_stored("1".into(), vec!["t".into()], "data".into(), false, None, None)
+    }
+
+    #[tokio::test]
+    async fn what_a_log_has_lost_holds_up_nobody() {
+        let lag = Lag::new(1);
+        let room = lag.enter(&update()).await.expect("room");
+        lag.stored(Position(5), room);
+        assert_eq!((lag.newest(), lag.bytes()), (Position(5), 1));
+        lag.reached(Position(4));
+        lag.give_up();
+        // A subscriber waits for no more than was handed out, and a publisher has room.
+        assert_eq!((lag.newest(), lag.bytes()), (Position(4), 0));
+        assert!(lag.enter(&update()).await.is_some());
     }
 }

@@ -2,14 +2,34 @@
 //! ranges and tails. It knows nothing of HTTP, tokens or matchers; matching, authorization, queues and the policy for
 //! slow readers live once, in the hub.
 //!
-//! This file is the contract. An engine can be written from it alone, and the conformance suite of the testkit holds
-//! every engine to it.
+//! This file is the contract. An engine can be written from it alone, and the suites of the testkit (`contract`) hold every
+//! engine to it. What every engine with history promises, whichever it is:
+//!
+//! - **An acknowledged append is stored** as durably as the engine can be told to, and every node finds it.
+//! - **One order**: all nodes see the same events at the same positions, and nothing appears before what is visible.
+//! - **Once**: an append that is tried again because its answer was lost is stored once.
+//! - **Constant time** to find an id, however far back it lies.
+//! - **Retention is exact** after every append, by events, by bytes and by age, and frees what it discards. An engine whose own
+//!   means count otherwise (bytes with overhead) keeps less and never more, and its page in the docs says how it counts.
+//! - **Tails wait, they do not poll**: the log wakes them, whoever appended. They survive the loss of their engine, and say so
+//!   ([`ErrorKind::Overtaken`]) where events are gone that they have not seen, also where an engine that failed over has lost
+//!   what it had acknowledged.
+//! - **A lost engine is told within two seconds**: appends answer [`ErrorKind::Unavailable`], [`Transport::health`] is not
+//!   ready and stays live, and all works again by itself when the engine is back.
+//! - **Presence is shared**: it changes with its event or not at all, a snapshot names the newest event it includes, and what a
+//!   dead node left is listed as expired once its lease has run out.
 
 mod attempts;
 mod error;
 mod history;
 mod local;
+#[cfg(feature = "nats")]
+pub mod nats;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod presence;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod remote;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

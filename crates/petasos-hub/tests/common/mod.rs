@@ -5,18 +5,20 @@
 use std::{collections::VecDeque, future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use petasos_hub::{
     Draft, Hub, HubConfig, PublishError, SocketOwner, SubscribeRequest, Subscription, UpdateLimits,
     auth::{AuthConfig, Authenticator},
     topic::{Base, MatchType, Matcher},
     transport::{
-        LocalTransport, Transport,
+        LocalTransport, Retention, Transport,
+        remote::{Address, RemoteConfig},
         sqlite::{SqliteConfig, SqliteTransport},
     },
 };
 use petasos_testkit::{
     Chunk, Connection, DETAIL_TYPE, Token,
-    contract::Log,
+    contract::{Log, Place},
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
     keys::SigningKey,
     model::Selector,
@@ -47,6 +49,114 @@ pub(crate) async fn sqlite_transport() -> (SqliteTransport, tempfile::TempDir) {
     let transport =
         SqliteTransport::open(SqliteConfig::new(directory.path().join("petasos.db"))).await.unwrap();
     (transport, directory)
+}
+
+/// Where a store is that any number of nodes open.
+pub(crate) async fn sqlite_place() -> Place {
+    let directory = scratch();
+    let path = directory.path().join("petasos.db");
+    let open = move |retention| {
+        let config = SqliteConfig { retention, ..SqliteConfig::new(&path) };
+        async move { Arc::new(SqliteTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(directory) }
+}
+
+/// An empty log on the Redis server of this test program.
+#[cfg(feature = "redis")]
+pub(crate) async fn redis() -> (Log, ()) {
+    use petasos_hub::transport::redis::{RedisConfig, RedisTransport};
+    use petasos_testkit::servers::{EngineServer, redis::RedisServer};
+    let url = RedisServer::shared().url(&unique_name());
+    let transport = RedisTransport::open(RedisConfig::new(&remote(&url)).unwrap()).await.unwrap();
+    (Arc::new(transport), ())
+}
+
+/// Where a log on the Redis server of this test program is.
+#[cfg(feature = "redis")]
+pub(crate) async fn redis_place() -> Place {
+    use petasos_hub::transport::redis::{RedisConfig, RedisTransport};
+    use petasos_testkit::servers::{EngineServer, redis::RedisServer};
+    let url = RedisServer::shared().url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = RedisConfig::new(&config).unwrap();
+        async move { Arc::new(RedisTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
+/// An empty log on the NATS server of this test program.
+#[cfg(feature = "nats")]
+pub(crate) async fn nats() -> (Log, ()) {
+    nats_on(petasos_testkit::servers::nats::NatsVersion::Current).await
+}
+
+/// An empty log on an old NATS server.
+#[cfg(feature = "nats")]
+pub(crate) async fn nats_old() -> (Log, ()) {
+    nats_on(petasos_testkit::servers::nats::NatsVersion::Debian).await
+}
+
+#[cfg(feature = "nats")]
+async fn nats_on(version: petasos_testkit::servers::nats::NatsVersion) -> (Log, ()) {
+    let place = nats_place_on(version);
+    ((place.open)(Retention::default()).await, ())
+}
+
+/// Where a log on the NATS server of this test program is.
+#[cfg(feature = "nats")]
+pub(crate) async fn nats_place() -> Place {
+    nats_place_on(petasos_testkit::servers::nats::NatsVersion::Current)
+}
+
+/// Where a log on an old NATS server is.
+#[cfg(feature = "nats")]
+pub(crate) async fn nats_old_place() -> Place {
+    nats_place_on(petasos_testkit::servers::nats::NatsVersion::Debian)
+}
+
+#[cfg(feature = "nats")]
+fn nats_place_on(version: petasos_testkit::servers::nats::NatsVersion) -> Place {
+    use petasos_hub::transport::nats::{NatsConfig, NatsTransport};
+    use petasos_testkit::servers::{EngineServer, nats::NatsServer};
+    let url = NatsServer::shared(version).url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = NatsConfig::new(&config).unwrap();
+        async move { Arc::new(NatsTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
+/// An empty log on the PostgreSQL server of this test program.
+#[cfg(feature = "postgres")]
+pub(crate) async fn postgres() -> (Log, ()) {
+    ((postgres_place().await.open)(Retention::default()).await, ())
+}
+
+/// Where a log on the PostgreSQL server of this test program is.
+#[cfg(feature = "postgres")]
+pub(crate) async fn postgres_place() -> Place {
+    use petasos_hub::transport::postgres::{PostgresConfig, PostgresTransport};
+    use petasos_testkit::servers::{EngineServer, postgres::PostgresServer};
+    let url = PostgresServer::shared().url(&unique_name());
+    let open = move |retention| {
+        let config = RemoteConfig { retention: Some(retention), ..remote(&url) };
+        let config = PostgresConfig::new(&config).unwrap();
+        async move { Arc::new(PostgresTransport::open(config).await.unwrap()) as Log }.boxed()
+    };
+    Place { open: Box::new(open), kept: Box::new(()) }
+}
+
+/// The configuration of a log at this URL, with the default retention.
+pub(crate) fn remote(url: &str) -> RemoteConfig {
+    RemoteConfig { address: Address::parse(url).unwrap(), retention: Some(Retention::default()) }
+}
+
+/// A name that no other log has.
+pub(crate) fn unique_name() -> String {
+    format!("log{}", uuid::Uuid::new_v4().simple())
 }
 
 /// A hub with the keys of the testkit.

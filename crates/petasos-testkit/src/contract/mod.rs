@@ -3,6 +3,7 @@
 
 mod log;
 mod presence;
+mod shared;
 mod tail;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use petasos_hub::{
     transport::{Append, AttemptId, Page, Position, ReadHint, ReadLimit, StoredEvent, Transport},
 };
 
-pub use self::{log::*, presence::*, tail::*};
+pub use self::{log::*, presence::*, shared::*, tail::*};
 use crate::patiently;
 
 /// What a case gets.
@@ -120,8 +121,17 @@ mod tests {
     /// A case that is written but not in the list of the macro would never run.
     #[test]
     fn every_case_is_in_the_list() {
-        let sources = [include_str!("log.rs"), include_str!("tail.rs"), include_str!("presence.rs")];
         let list = include_str!("mod.rs");
+        assert_eq!(
+            cases(list, &[include_str!("log.rs"), include_str!("tail.rs"), include_str!("presence.rs")]),
+            22
+        );
+        let shared = include_str!("shared.rs");
+        assert_eq!(cases(shared, &[shared]), 15);
+    }
+
+    /// How many cases are in these files; each is in the list.
+    fn cases(list: &str, sources: &[&str]) -> usize {
         let mut cases = 0;
         for line in sources.iter().flat_map(|source| source.lines()) {
             let Some(name) = line.strip_prefix("pub async fn ").and_then(|rest| rest.split('(').next())
@@ -131,6 +141,6 @@ mod tests {
             assert!(list.lines().any(|entry| entry.trim() == name), "{name} is not in the list");
             cases += 1;
         }
-        assert_eq!(cases, 22);
+        cases
     }
 }

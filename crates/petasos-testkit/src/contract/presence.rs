@@ -21,7 +21,7 @@ const SHORT_LEASE: Duration = Duration::from_millis(50);
 /// Between two questions whether a lease has run out, which nothing announces.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-fn record(node: NodeId, subscriber: &str, value: &str) -> SubscriptionRecord {
+pub(super) fn record(node: NodeId, subscriber: &str, value: &str) -> SubscriptionRecord {
     SubscriptionRecord {
         node,
         subscriber: Arc::from(subscriber),
@@ -31,11 +31,11 @@ fn record(node: NodeId, subscriber: &str, value: &str) -> SubscriptionRecord {
     }
 }
 
-fn start(id: &str, record: &SubscriptionRecord) -> Append {
+pub(super) fn start(id: &str, record: &SubscriptionRecord) -> Append {
     Append { presence: Some(PresenceChange::Start(record.clone())), ..event(id) }
 }
 
-fn end(id: &str, record: &SubscriptionRecord) -> Append {
+pub(super) fn end(id: &str, record: &SubscriptionRecord) -> Append {
     Append { presence: Some(PresenceChange::End(record.clone())), ..event(id) }
 }
 
@@ -48,7 +48,7 @@ async fn all(log: &Log) -> Vec<SubscriptionRecord> {
     list(log, &PresenceFilter::default()).await.subscriptions
 }
 
-async fn renew(log: &Log, node: NodeId, lease: Duration) -> bool {
+pub(super) async fn renew(log: &Log, node: NodeId, lease: Duration) -> bool {
     patiently("a renewal", log.renew(node, lease)).await.unwrap_or_else(|error| panic!("no renewal: {error}"))
 }
 

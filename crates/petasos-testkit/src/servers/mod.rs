@@ -1,6 +1,10 @@
 //! Real servers of the engines, as child processes with data of their own: what tests of logs on servers run against. A
 //! server that is not installed fails the test; `scripts/install-test-needs` installs them.
 
+pub mod nats;
+pub mod postgres;
+pub mod redis;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -9,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::scratch;
@@ -75,7 +80,7 @@ pub struct ServerProcess {
 struct Running {
     pid: Pid,
     /// Dropped by the thread that waits for it, when it has ended.
-    ended: mpsc::Receiver<std::convert::Infallible>,
+    ended: Mutex<mpsc::Receiver<std::convert::Infallible>>,
 }
 
 impl ServerProcess {
@@ -112,24 +117,39 @@ impl ServerProcess {
 
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        let ended = self.running.as_ref().map(|running| running.ended.try_recv());
+        let ended = self.running.as_ref().map(|running| running.ended.lock().try_recv());
         matches!(ended, Some(Err(mpsc::TryRecvError::Empty)))
     }
 
-    /// SIGSTOP: it does nothing, and its connections stay.
+    /// SIGSTOP, to it and to the processes it has started: it does nothing, and its connections stay.
     pub fn pause(&self) {
+        // First the one that could start others.
         self.signal(Signal::STOP);
+        descendants(self.running().pid).into_iter().for_each(|pid| signal_if_there(pid, Signal::STOP));
     }
 
     /// SIGCONT.
     pub fn go_on(&self) {
+        descendants(self.running().pid).into_iter().for_each(|pid| signal_if_there(pid, Signal::CONT));
         self.signal(Signal::CONT);
     }
 
-    /// Ends it without a chance to write anything more, and waits until it has ended.
+    /// Ends it and the processes it has started, without a chance to write anything more, and waits until it has ended.
     pub fn kill(&mut self) {
+        self.pause();
+        let others = descendants(self.running().pid);
         self.signal(Signal::KILL);
+        others.iter().for_each(|pid| signal_if_there(*pid, Signal::KILL));
         self.wait();
+        let begin = std::time::Instant::now();
+        while others.iter().any(|pid| runs(*pid)) {
+            assert!(
+                begin.elapsed() < START_LIMIT,
+                "what {} has started does not end",
+                self.program.display()
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Asks it to stop with this signal, and waits until it has.
@@ -160,7 +180,7 @@ impl ServerProcess {
             .stderr(errors);
         let (started, start) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
-        std::thread::spawn(move || {
+        let waiter = std::thread::Builder::new().name("server".into()).spawn(move || {
             let child = command.spawn();
             let pid = child.as_ref().map(std::process::Child::id).map_err(ToString::to_string);
             let _ = started.send(pid);
@@ -169,10 +189,11 @@ impl ServerProcess {
             }
             drop(alive);
         });
+        waiter.unwrap_or_else(|error| panic!("cannot start a thread: {error}"));
         let pid = start.recv().unwrap_or_else(|error| Err(error.to_string()));
         let pid = pid.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
         let pid = Pid::from_raw(pid.cast_signed()).unwrap_or_else(|| panic!("no process number"));
-        self.running = Some(Running { pid, ended });
+        self.running = Some(Running { pid, ended: Mutex::new(ended) });
     }
 
     /// Waits until `is_ready` says so.
@@ -202,7 +223,7 @@ impl ServerProcess {
     fn wait(&mut self) {
         if let Some(running) = self.running.take() {
             // Ends when the thread drops its end.
-            let ended = running.ended.recv_timeout(START_LIMIT);
+            let ended = running.ended.lock().recv_timeout(START_LIMIT);
             assert!(
                 ended == Err(mpsc::RecvTimeoutError::Disconnected),
                 "{} does not end:\n{}",
@@ -218,9 +239,41 @@ impl Drop for ServerProcess {
         if let Some(running) = self.running.take() {
             // It may have ended by itself, which is its matter now.
             let _ = kill_process(running.pid, Signal::KILL);
-            let _ = running.ended.recv_timeout(START_LIMIT);
+            let _ = running.ended.lock().recv_timeout(START_LIMIT);
         }
     }
+}
+
+fn signal_if_there(pid: Pid, signal: Signal) {
+    // It may have ended by itself.
+    let _ = kill_process(pid, signal);
+}
+
+/// Whether there is still something of a process beside its entry, which stays until somebody has waited for it.
+fn runs(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// The processes that a process has started, and those that they have. Some servers are several.
+fn descendants(root: Pid) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").unwrap_or_else(|error| panic!("cannot read /proc: {error}"));
+    let parents: Vec<(i32, i32)> = entries
+        .filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+            let (pid, rest) = stat.split_once(' ')?;
+            // The name, which may hold anything, ends with the last parenthesis.
+            let parent = rest.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            Some((pid.parse().ok()?, parent.parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![root.as_raw_nonzero().get()];
+    let mut looked_at = 0;
+    while let Some(parent) = found.get(looked_at).copied() {
+        looked_at += 1;
+        found.extend(parents.iter().filter(|(_, other)| *other == parent).map(|(pid, _)| pid));
+    }
+    found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
 }
 
 /// Whether somebody listens there.
@@ -241,6 +294,18 @@ pub fn find(program: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_has_started_goes_with_it() {
+        let mut server =
+            ServerProcess::start("sh", None, |_| ["-c", "sleep 1000 & wait"].map(str::to_owned).to_vec());
+        server.wait_until(|| !descendants(server.running().pid).is_empty());
+        let others = descendants(server.running().pid);
+        server.pause();
+        server.go_on();
+        server.kill();
+        assert!(!others.into_iter().any(runs));
+    }
 
     #[test]
     fn a_server_is_paused_killed_and_started_again() {

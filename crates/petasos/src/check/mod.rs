@@ -29,6 +29,7 @@ Examples:
   petasos check --config new.toml            check a file before it is rolled out
   petasos check --print                      every value in force, and where it is from
   petasos check --print --format json | jq   the same for programs
+  petasos check --apply --grant petasos      make the hub's tables in PostgreSQL, for the role petasos
 
 Exit codes: 0 all is well, 1 something in the surroundings is not (the store), 2 the configuration is wrong.")]
 pub struct Args {
@@ -41,6 +42,16 @@ pub struct Args {
     /// How to show them.
     #[arg(long, value_enum, default_value_t, requires = "print")]
     pub format: Format,
+    /// Make the tables that a hub needs on the server of its log, or migrate them, and say what was done. A hub does so
+    /// itself at its start if its role may.
+    #[arg(long, conflicts_with = "print")]
+    pub apply: bool,
+    /// Print the SQL that `--apply` would run, for those who run it themselves.
+    #[arg(long, conflicts_with_all = ["print", "apply"])]
+    pub print_sql: bool,
+    /// A role of the database that may use the tables: the hub's, where another one makes them.
+    #[arg(long, value_name = "ROLE")]
+    pub grant: Option<String>,
 }
 
 /// The form in which `--print` shows values.
@@ -64,7 +75,7 @@ struct Findings {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Args { config, print, format } = args;
+    let Args { config, print, format, apply, print_sql, grant } = args;
     let loaded = match config::load_from(&config, &Surroundings::of_process()) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -79,6 +90,9 @@ pub fn run(args: Args) -> ExitCode {
     }
     if print {
         return print_entries(&loaded, format);
+    }
+    if apply || print_sql {
+        return remote::prepare(&loaded.config.transport, grant.as_deref(), print_sql).into();
     }
     let findings = examine(&loaded.config);
     for line in &findings.fine {

@@ -38,15 +38,37 @@ const ENGINES: [(&str, &[Parameter]); 3] =
 
 /// Schemes of engines that run as servers of their own.
 const REMOTE_ENGINES: [RemoteEngine; 8] = [
-    remote("redis", cfg!(any()), &[], unchecked, 6379),
-    remote("rediss", cfg!(any()), &[], unchecked, 6379),
-    remote("valkey", cfg!(any()), &[], unchecked, 6379),
-    remote("valkeys", cfg!(any()), &[], unchecked, 6379),
-    remote("nats", cfg!(any()), &[], unchecked, 4222),
-    remote("tls", cfg!(any()), &[], unchecked, 4222),
-    remote("postgres", cfg!(any()), &[], unchecked, 5432),
-    remote("postgresql", cfg!(any()), &[], unchecked, 5432),
+    remote("redis", cfg!(feature = "redis"), REDIS.0, REDIS.1, 6379),
+    remote("rediss", cfg!(feature = "redis"), REDIS.0, REDIS.1, 6379),
+    remote("valkey", cfg!(feature = "redis"), REDIS.0, REDIS.1, 6379),
+    remote("valkeys", cfg!(feature = "redis"), REDIS.0, REDIS.1, 6379),
+    remote("nats", cfg!(feature = "nats"), NATS.0, NATS.1, 4222),
+    remote("tls", cfg!(feature = "nats"), NATS.0, NATS.1, 4222),
+    remote("postgres", cfg!(feature = "postgres"), POSTGRES.0, POSTGRES.1, 5432),
+    remote("postgresql", cfg!(feature = "postgres"), POSTGRES.0, POSTGRES.1, 5432),
 ];
+
+/// The parameters of an engine, and how an address with them is checked.
+type Settings = (&'static [&'static str], fn(&RemoteConfig) -> Result<(), String>);
+
+#[cfg(feature = "redis")]
+const REDIS: Settings = (petasos_hub::transport::redis::PARAMETERS, |config| {
+    petasos_hub::transport::redis::RedisConfig::new(config).map(|_| ())
+});
+#[cfg(not(feature = "redis"))]
+const REDIS: Settings = (&[], unchecked);
+#[cfg(feature = "postgres")]
+const POSTGRES: Settings = (petasos_hub::transport::postgres::PARAMETERS, |config| {
+    petasos_hub::transport::postgres::PostgresConfig::new(config).map(|_| ())
+});
+#[cfg(not(feature = "postgres"))]
+const POSTGRES: Settings = (&[], unchecked);
+#[cfg(feature = "nats")]
+const NATS: Settings = (petasos_hub::transport::nats::PARAMETERS, |config| {
+    petasos_hub::transport::nats::NatsConfig::new(config).map(|_| ())
+});
+#[cfg(not(feature = "nats"))]
+const NATS: Settings = (&[], unchecked);
 
 /// Schemes of engines that are not part of any build.
 const OTHER_ENGINES: [&str; 2] = ["kafka", "pulsar"];
@@ -74,6 +96,8 @@ const fn remote(
     RemoteEngine { scheme, is_built, parameters, check, default_port }
 }
 
+/// Of an engine that is not part of this build.
+#[cfg(not(all(feature = "redis", feature = "nats", feature = "postgres")))]
 fn unchecked(_: &RemoteConfig) -> Result<(), String> {
     Ok(())
 }

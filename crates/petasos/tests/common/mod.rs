@@ -12,13 +12,23 @@ use petasos::config::{Config, Listener, LogConfig, LogFormat, ServerConfig, Tran
 use petasos_hub::{
     HubConfig,
     http::{HttpConfig, Origins},
-    transport::{Retention, sqlite::SqliteConfig},
+    transport::{
+        Retention,
+        remote::{Address, RemoteConfig},
+        sqlite::SqliteConfig,
+    },
 };
 use petasos_testkit::{
     Request, TestHub,
     hub::{ISSUER, PUBLISHER_SECRET, SUBSCRIBER_SECRET, default_auth},
     patiently,
     process::{self, ProcessOptions},
+    servers::{
+        EngineServer,
+        nats::{NatsServer, NatsVersion},
+        postgres::PostgresServer,
+        redis::RedisServer,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -39,12 +49,18 @@ pub(crate) enum Engine {
     LocalCompatible,
     /// The embedded store, likewise.
     SqliteCompatible,
+    /// A log on the Redis server of this test program.
+    Redis,
+    /// A log on the PostgreSQL server of this test program.
+    Postgres,
+    /// A log on the NATS server of this test program.
+    Nats,
 }
 
 impl Engine {
     /// Whether its log keeps events (R07).
     pub(crate) fn has_history(self) -> bool {
-        matches!(self, Self::Sqlite | Self::SqliteCompatible)
+        matches!(self, Self::Sqlite | Self::SqliteCompatible | Self::Redis | Self::Nats | Self::Postgres)
     }
 
     /// Whether the hubs on it serve the 0.x generation.
@@ -78,7 +94,7 @@ impl Engine {
     fn event_loops(self) -> usize {
         match self {
             Self::SqliteCompatible => 1,
-            Self::Sqlite | Self::LocalCompatible => 2,
+            Self::Sqlite | Self::LocalCompatible | Self::Redis | Self::Nats | Self::Postgres => 2,
             Self::Local => 4,
         }
     }
@@ -92,6 +108,9 @@ impl Engine {
                 retention: Retention::default(),
                 bolt: None,
             }),
+            Self::Redis => remote(RedisServer::shared(), directory),
+            Self::Postgres => remote(PostgresServer::shared(), directory),
+            Self::Nats => remote(NatsServer::shared(NatsVersion::Current), directory),
         };
         Config {
             listeners: vec![Listener { address: "127.0.0.1:0".into() }],
@@ -119,15 +138,27 @@ impl Engine {
     }
 }
 
+/// The log of this directory's name on a server.
+fn remote(server: &dyn EngineServer, directory: &Path) -> TransportConfig {
+    let name = directory.file_name().unwrap().to_str().unwrap().trim_start_matches('.');
+    let address = Address::parse(&server.url(name)).unwrap();
+    TransportConfig::Remote(RemoteConfig { address, retention: Some(Retention::default()) })
+}
+
 /// What the real program is started with to serve the store of this directory with the keys of the testkit. More
 /// variables may be added.
 pub(crate) fn process_options(directory: &Path) -> ProcessOptions {
-    let (address, admin) = (process::free_address(), process::free_address());
     let store = directory.join("petasos.db");
+    process_options_on(&format!("sqlite://{}", process::text(&store)), directory)
+}
+
+/// The same for any log, by its transport URL. The directory is only where it writes what it says.
+pub(crate) fn process_options_on(url: &str, directory: &Path) -> ProcessOptions {
+    let (address, admin) = (process::free_address(), process::free_address());
     let environment = [
         ("PETASOS_LISTEN", address.to_string()),
         ("PETASOS_ADMIN_ADDRESS", admin.to_string()),
-        ("PETASOS_TRANSPORT_URL", format!("sqlite://{}", process::text(&store))),
+        ("PETASOS_TRANSPORT_URL", url.to_owned()),
         ("PETASOS_ISSUER", ISSUER.to_owned()),
         ("PETASOS_PUBLISHER_JWT_KEY", PUBLISHER_SECRET.to_owned()),
         ("PETASOS_SUBSCRIBER_JWT_KEY", SUBSCRIBER_SECRET.to_owned()),

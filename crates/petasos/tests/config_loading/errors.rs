@@ -7,7 +7,7 @@ fn all_errors_are_told_at_once_each_with_its_source() {
     let given = nothing()
         .toml("listen = ':99999'\n\n[hub]\nheartbeet = '40s'\nlease = '0s'\n[limits]\ntarget = '1MiB'\nmatchers = 0")
         .variable("MERCURE_EXTRA_DIRECTIVES", "write_timeout forever\nprotocol_version_compatibility 9")
-        .variable("MERCURE_TRANSPORT_URL", "redis://:hunter2@redis")
+        .variable("MERCURE_TRANSPORT_URL", "redis://:hunter2@redis:70000")
         .variable("MERCURE_PUBLISHER_JWT_KEY", "x")
         .variable("PETASOS_LOG_FORMAT", "xml")
         .variable("PETASOS_LOG_FILTER", "a=b=c")
@@ -20,7 +20,7 @@ fn all_errors_are_told_at_once_each_with_its_source() {
     insta::assert_snapshot!(given.errors(), @r#"
     petasos.toml:4: hub.heartbeet is not known; did you mean hub.heartbeat?
     PETASOS_HEARTBEET is not known; did you mean PETASOS_HEARTBEAT?
-    MERCURE_TRANSPORT_URL: the engine redis is not part of this build: there are local, sqlite or bolt
+    MERCURE_TRANSPORT_URL: a port is no number below 65536; in a user name or password, write : as %3A, @ as %40 and / as %2F
     petasos.toml:1: "99999" is no port: 0 to 65535
     MERCURE_EXTRA_DIRECTIVES, line 2: protocol_version_compatibility: "9" is not possible here: write off, 7 or 8
     MERCURE_EXTRA_DIRECTIVES, line 1: write_timeout: "forever" is no duration: write it like 500ms, 40s, 1m30s, 2d or 0s

@@ -1,6 +1,7 @@
 //! R01 to R07: cursors, replay, and the seam between replay and live.
 
 use petasos::config::TransportConfig;
+use petasos_hub::transport::Retention;
 use petasos_testkit::{
     HUB_PATH, Protocol, TestHub, form, matching, matching_pattern, process::scratch, topic,
 };
@@ -206,9 +207,11 @@ pub(crate) async fn r04_an_unknown_cursor_answers_earliest_and_replays_all(engin
 
 pub(crate) async fn r04_a_discarded_cursor_answers_earliest_and_replays_what_is_kept(engine: Engine) {
     let hub = engine
-        .hub_with(|config| {
-            if let TransportConfig::Sqlite(sqlite) = &mut config.transport {
-                sqlite.retention.events = 10;
+        .hub_with(|config| match &mut config.transport {
+            TransportConfig::Local => {}
+            TransportConfig::Sqlite(sqlite) => sqlite.retention.events = 10,
+            TransportConfig::Remote(remote) => {
+                remote.retention = Some(Retention { events: 10, ..Retention::default() });
             }
         })
         .await;

@@ -122,6 +122,9 @@ fn every_rule_has_a_case() {
 
 conformance_suite!(local, crate::common::Engine::Local, local_old: every_case_without_the_mode);
 conformance_suite!(sqlite, crate::common::Engine::Sqlite, sqlite_old: every_case_without_the_mode);
+conformance_suite!(redis, crate::common::Engine::Redis, redis_old: every_case_without_the_mode);
+conformance_suite!(postgres, crate::common::Engine::Postgres, postgres_old: every_case_without_the_mode);
+conformance_suite!(nats, crate::common::Engine::Nats, nats_old: every_case_without_the_mode);
 conformance_suite!(
     local_compatible,
     crate::common::Engine::LocalCompatible,

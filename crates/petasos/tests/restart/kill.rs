@@ -13,7 +13,7 @@ use petasos_testkit::{
 };
 use rand::Rng;
 
-use super::support::{MARKER, Node, TOPIC, conclude};
+use super::support::{MARKER, TOPIC, conclude, start};
 use crate::common::count_from_environment;
 
 const PAIR_KILLS: usize = 5;
@@ -34,7 +34,7 @@ const KILL_AFTER_MS: std::ops::Range<u64> = 5..500;
 async fn p02_s12_kill_9_of_one_of_two_loses_doubles_and_moves_nothing() {
     let kills = count_from_environment("PAIR_KILLS", PAIR_KILLS);
     let directory = scratch();
-    let mut nodes = [Node::start(directory.path(), &[]).await, Node::start(directory.path(), &[]).await];
+    let mut nodes = [start(directory.path(), &[]).await, start(directory.path(), &[]).await];
     let balancer = Balancer::start().await;
     nodes.iter().for_each(|node| balancer.add(&node.hub()));
     let mut followers = Vec::new();

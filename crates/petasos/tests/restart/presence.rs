@@ -10,7 +10,7 @@ use petasos_testkit::{
 };
 use serde_json::Value;
 
-use super::support::Node;
+use super::support::start;
 
 /// The lease of a process.
 const LEASE: Duration = Duration::from_secs(2);
@@ -30,8 +30,8 @@ async fn e08_both_processes_list_all_and_the_survivor_ends_what_a_killed_one_lef
     let directory = scratch();
     let variables =
         [("PETASOS_SUBSCRIPTIONS", "true"), ("PETASOS_LEASE", "2s"), ("PETASOS_DRAIN_TIMEOUT", "1s")];
-    let survivor = Node::start(directory.path(), &variables).await;
-    let mut victim = Node::start(directory.path(), &variables).await;
+    let survivor = start(directory.path(), &variables).await;
+    let mut victim = start(directory.path(), &variables).await;
     let mut events =
         survivor.hub().subscribe(matching_pattern(&format!("{SUBSCRIPTIONS}/exact/room/*"))).await;
     let mut streams = Vec::new();

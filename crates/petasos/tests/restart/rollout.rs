@@ -9,10 +9,11 @@ use petasos_testkit::{
     balancer::Balancer,
     follower::{Followed, Follower},
     load::{Load, Publishers},
+    node::Node,
     process::scratch,
 };
 
-use super::support::{MARKER, Node, TOPIC, conclude};
+use super::support::{MARKER, TOPIC, conclude, start};
 use crate::common::count_from_environment;
 
 const ROLLOUTS: usize = 3;
@@ -46,7 +47,7 @@ async fn s12_r01_c01_nobody_notices_rolling_restarts() {
 
     let directory = scratch();
     let balancer = Balancer::start().await;
-    let mut old = Node::start(directory.path(), &variables).await;
+    let mut old = start(directory.path(), &variables).await;
     balancer.add(&old.hub());
     let mut followers = Vec::new();
     for _ in 0..subscribers {
@@ -58,7 +59,7 @@ async fn s12_r01_c01_nobody_notices_rolling_restarts() {
 
     let mut drains = Vec::new();
     for _ in 0..rollouts {
-        let new = Node::start(directory.path(), &variables).await;
+        let new = start(directory.path(), &variables).await;
         balancer.add(&new.hub());
         let (admin, told) = (old.hub().admin(), Instant::now());
         let (status, ()) = tokio::join!(old.terminate(), async {

@@ -13,11 +13,12 @@ use petasos_testkit::{
     ledger::Fate,
     load::{Load, Publishers},
     matching,
+    node::Node,
     percentile::Times,
     process::scratch,
 };
 
-use super::support::{MARKER, Node, TOPIC, conclude};
+use super::support::{MARKER, TOPIC, conclude, start, start_in_a_namespace};
 use crate::common::count_from_environment;
 
 /// Updates of the test of order, and of the one of latency.
@@ -46,7 +47,7 @@ const IDLE_GOAL: f64 = 1.0;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s12_all_subscribers_of_both_see_the_order_of_the_history() {
     let directory = scratch();
-    let nodes = [Node::start(directory.path(), &[]).await, Node::start(directory.path(), &[]).await];
+    let nodes = [start(directory.path(), &[]).await, start(directory.path(), &[]).await];
     assert_one_order(&nodes).await;
     let [one, other] = nodes;
     assert!(one.terminate().await.success());
@@ -57,10 +58,8 @@ async fn s12_all_subscribers_of_both_see_the_order_of_the_history() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s12_processes_in_namespaces_of_their_own_share_a_store() {
     let directory = scratch();
-    let mut nodes = [
-        Node::start_in_a_namespace(directory.path()).await,
-        Node::start_in_a_namespace(directory.path()).await,
-    ];
+    let mut nodes =
+        [start_in_a_namespace(directory.path()).await, start_in_a_namespace(directory.path()).await];
     assert_one_order(&nodes).await;
     nodes[0].kill().await;
     nodes[1].hub().publish(TOPIC, "still there").await;
@@ -97,7 +96,7 @@ async fn assert_one_order(nodes: &[Node; 2]) {
 async fn updates_cross_from_one_process_to_the_other_at_once() {
     let updates = count_from_environment("UPDATES", UPDATES);
     let directory = scratch();
-    let nodes = [Node::start(directory.path(), &[]).await, Node::start(directory.path(), &[]).await];
+    let nodes = [start(directory.path(), &[]).await, start(directory.path(), &[]).await];
     let mut followers = Vec::new();
     for node in &nodes {
         followers.push(Follower::start(node.hub(), TOPIC, MARKER).await);
@@ -138,7 +137,7 @@ async fn updates_cross_from_one_process_to_the_other_at_once() {
 async fn neither_process_starves_under_full_load_of_both() {
     let length = Duration::from_secs(count_from_environment("FAIR_SECONDS", FAIR_SECONDS) as u64);
     let directory = scratch();
-    let nodes = [Node::start(directory.path(), &[]).await, Node::start(directory.path(), &[]).await];
+    let nodes = [start(directory.path(), &[]).await, start(directory.path(), &[]).await];
     let load = Load::on(TOPIC);
     let [one, other] = [("one", &nodes[0]), ("other", &nodes[1])]
         .map(|(name, node)| Publishers::start(|| node.hub(), name, PUBLISHERS, &load));
@@ -170,8 +169,7 @@ async fn processes_without_work_do_next_to_nothing() {
     let length = Duration::from_secs(count_from_environment("IDLE_SECONDS", IDLE_SECONDS) as u64);
     let directory = scratch();
     let variables = [("PETASOS_SUBSCRIPTIONS", "true")];
-    let nodes =
-        [Node::start(directory.path(), &variables).await, Node::start(directory.path(), &variables).await];
+    let nodes = [start(directory.path(), &variables).await, start(directory.path(), &variables).await];
     let mut streams = Vec::new();
     for node in &nodes {
         for _ in 0..IDLE_STREAMS {

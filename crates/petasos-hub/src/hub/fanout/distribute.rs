@@ -36,6 +36,7 @@ pub(super) async fn distribute(
                         gap = true;
                         // At once: who comes back now must be told by the log that something is missing.
                         shared.recent.forget();
+                        shared.lag.give_up();
                         inboxes.iter().for_each(|inbox| inbox.gap());
                     } else {
                         tokio::time::sleep(RETRY_INTERVAL).await;

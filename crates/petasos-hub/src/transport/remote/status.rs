@@ -44,6 +44,11 @@ impl Status {
         }
     }
 
+    /// Whether it was last seen not to.
+    pub(in crate::transport) fn is_failed(&self) -> bool {
+        matches!(*self.state.lock(), State::Failed(_))
+    }
+
     /// Nothing will be written any more.
     pub(in crate::transport) fn close(&self) {
         *self.state.lock() = State::Closed;

@@ -64,8 +64,8 @@ pub(in super::super) static OPTIONS: &[OptionSpec] = &[
         `https://*.example.com`, or `*` for all (then never with cookies).").prominent(),
     // The log underneath.
     option("transport.url", Kind::Text, "", "Where updates are kept: `local://` (nowhere), `sqlite:///path/petasos.db`, \
-        or `bolt:///path/mercure.db`. Default: SQLite in `/data/petasos.db` where `/data` can be written, else in \
-        `./petasos.db`.").drop_in("MERCURE_TRANSPORT_URL").or_file().prominent(),
+        `bolt:///path/mercure.db`, `redis://host:6379`, `nats://host:4222`, or `postgres://user@host/database`. Default: SQLite \
+        in `/data/petasos.db` where `/data` can be written, else in `./petasos.db`.").drop_in("MERCURE_TRANSPORT_URL").or_file().prominent(),
     option("transport.sync", Kind::Choice(&["full", "normal"]), "full", "What an acknowledged publish survives: `full` \
         power loss, `normal` only the death of the process."),
     option("transport.bucket", Kind::Text, "updates", "The bucket in a Bolt file whose history is taken over."),

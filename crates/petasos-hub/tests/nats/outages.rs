@@ -1,0 +1,189 @@
+//! Servers that die, pause, come back, or come back empty.
+
+use std::time::Instant;
+
+use petasos_testkit::servers::EngineServer;
+
+use super::*;
+
+const VERSIONS: [NatsVersion; 2] = [NatsVersion::Debian, NatsVersion::Current];
+
+/// Within this after the server takes connections again everything works again.
+const BACK_WITHIN: Duration = Duration::from_secs(4);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_is_told_at_once_and_tails_go_on_when_it_is_back() {
+    for version in VERSIONS {
+        let mut server = server(version);
+        let (log, other) = (open(&server.url("kill")).await, open(&server.url("kill")).await);
+        let mut tail = other.tail(Position::START);
+        let mut expected = Vec::new();
+        for round in 0..3 {
+            for index in 0..20 {
+                let id = format!("{round}-{index}");
+                append_at_last(&log, &id).await;
+                expected.push(id);
+            }
+            server.process_mut().kill();
+            wait_ready(&log, false).await;
+            let begin = Instant::now();
+            let refused = try_append(&log, "refused").await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Unavailable);
+            assert!(begin.elapsed() < TOLD_WITHIN, "{:?}", begin.elapsed());
+            server.start_again();
+            let begin = Instant::now();
+            let id = format!("{round}-back");
+            append_at_last(&log, &id).await;
+            wait_ready(&log, true).await;
+            expected.push(id.clone());
+            let until = if round == 0 { 0 } else { expected.len() - 21 };
+            assert_eq!(follow_until(&mut *tail, &id).await, expected[until..], "{version:?}");
+            assert!(begin.elapsed() < BACK_WITHIN, "{version:?}: {:?}", begin.elapsed());
+        }
+        assert_eq!(ids(&read_all(&other).await), expected);
+        log.close().await;
+        other.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_server_is_told_in_time_and_nothing_is_doubled() {
+    for version in VERSIONS {
+        let server = server(version);
+        let log = open(&server.url("pause")).await;
+        let mut tail = log.tail(Position::START);
+        append(&log, "before").await;
+        server.process().pause();
+        let begin = Instant::now();
+        let refused = try_append(&log, "uncertain").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(begin.elapsed() < TOLD_WITHIN, "{:?}", begin.elapsed());
+        wait_ready(&log, false).await;
+        // Long enough for the connection to be given up.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        server.process().go_on();
+        append_at_last(&log, "after").await;
+        wait_ready(&log, true).await;
+        let seen = follow_until(&mut *tail, "after").await;
+        assert!(seen.first().is_some_and(|id| id == "before"), "{seen:?}");
+        assert!(seen.iter().filter(|id| *id == "uncertain").count() <= 1, "{seen:?}");
+        assert_eq!(ids(&read_all(&log).await), seen);
+        log.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_log_notices_that_its_server_pauses() {
+    let server = server(NatsVersion::Current);
+    let log = open(&server.url("idle")).await;
+    server.process().pause();
+    wait_ready(&log, false).await;
+    server.process().go_on();
+    wait_ready(&log, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_in_order_loses_and_doubles_nothing() {
+    let mut server = server(NatsVersion::Current);
+    let log = open(&server.url("restart")).await;
+    let mut tail = log.tail(Position::START);
+    let writer = tokio::spawn({
+        let log = Arc::clone(&log);
+        async move {
+            let mut stored = Vec::new();
+            for index in 0..300 {
+                let id = index.to_string();
+                // A second attempt would be another one: it may be stored twice.
+                if try_append(&log, &id).await.is_ok() {
+                    stored.push(id);
+                }
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            stored
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::task::block_in_place(|| server.restart());
+    let stored = patiently("the writer", writer).await.unwrap();
+    append_at_last(&log, "last").await;
+    let seen = follow_until(&mut *tail, "last").await;
+    let mut distinct = seen.clone();
+    distinct.dedup();
+    assert_eq!(distinct, seen, "nothing is doubled");
+    assert!(stored.iter().all(|id| seen.contains(id)), "everything acknowledged is there");
+    assert!(seen.windows(2).all(|pair| number(&pair[0]) < number(&pair[1])), "{seen:?}");
+}
+
+fn number(id: &str) -> u32 {
+    id.parse().unwrap_or(u32::MAX)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_in_memory_that_is_lost_is_told_and_its_positions_are_not_given_again() {
+    for version in VERSIONS {
+        let mut server = server(version);
+        let log = open(&format!("{}&storage=memory", server.url("memory"))).await;
+        let mut tail = log.tail(Position::START);
+        let mut last = Position::START;
+        for index in 0..10 {
+            last = append(&log, &format!("lost {index}")).await;
+        }
+        follow_until(&mut *tail, "lost 9").await;
+        server.process_mut().kill();
+        server.start_again();
+        let position = append_at_last(&log, "new").await;
+        assert!(position > last, "{version:?}: {position} was given to another event");
+        let told = patiently("the tail", tail.next()).await.unwrap_err();
+        assert_eq!(told.kind(), ErrorKind::Overtaken, "{told}");
+        assert_eq!(log.find("lost 9").await.unwrap(), None);
+        assert_eq!(ids(&read_all(&log).await), ["new"]);
+        // It goes on with what comes now.
+        append(&log, "newer").await;
+        assert!(follow_until(&mut *tail, "newer").await.ends_with(&["newer".to_owned()]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_backup_is_told() {
+    let mut server = server(NatsVersion::Current);
+    let log = open(&server.url("backup")).await;
+    for index in 0..5 {
+        append(&log, &format!("kept {index}")).await;
+    }
+    let data = server.process().directory().join("data");
+    let copy = server.process().directory().join("copy");
+    server.process_mut().stop(rustix_signal());
+    copy_directory(&data, &copy);
+    server.start_again();
+    let mut tail = log.tail(Position::START);
+    for index in 0..5 {
+        append_at_last(&log, &format!("lost {index}")).await;
+    }
+    follow_until(&mut *tail, "lost 4").await;
+    server.process_mut().stop(rustix_signal());
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&copy, &data).unwrap();
+    server.start_again();
+    let told = patiently("the tail", tail.next()).await.unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::Overtaken, "{told}");
+    append_at_last(&log, "new").await;
+    assert_eq!(follow_until(&mut *tail, "new").await, ["new"]);
+    assert_eq!(ids(&read_all(&log).await), ["kept 0", "kept 1", "kept 2", "kept 3", "kept 4", "new"]);
+}
+
+fn rustix_signal() -> rustix::process::Signal {
+    rustix::process::Signal::TERM
+}
+
+fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
