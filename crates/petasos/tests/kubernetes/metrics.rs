@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use petasos_testkit::{matching, topic};
+use petasos_testkit::{HUB_PATH, matching, topic};
 
 use crate::common::Engine;
 
@@ -28,6 +28,7 @@ async fn there_are() -> BTreeSet<String> {
     let stream = hub.subscribe(matching("a")).await;
     hub.publish(topic("a"), "1").await;
     drop(stream);
+    hub.get(HUB_PATH).send().await.expect(401);
     let answer = hub.admin_get("/metrics").await.expect(200);
     let mut names = BTreeSet::new();
     for line in answer.text().lines() {

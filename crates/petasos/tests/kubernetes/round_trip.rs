@@ -40,12 +40,13 @@ async fn an_update_comes_back_on_every_engine_with_tokens_from_the_configuration
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_may_be_given_instead() {
+async fn a_token_that_is_given_is_used_for_both_sides() {
     let hub = Engine::Sqlite.hub().await;
-    // One that the publishers' key signs is none of a subscriber's, which shows that it was used for both.
+    // What the publishers' key signs is refused to subscribers: the update is published, and the stream does not open.
     let token = hub.publisher().may_publish(&["*"]).may_subscribe(&["*"]).mint();
     let output = round_trip(&hub.origin(), &[("PETASOS_TOKEN", &token)]).await;
-    assert_ne!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).contains("bad_signature"), "{}", said(&output));
     assert!(!said(&output).contains(&token), "a token was shown");
 }
 
