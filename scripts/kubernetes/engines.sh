@@ -5,7 +5,7 @@
 own_address() {
     local address
     for address in $(kubectl get nodes --output jsonpath='{.items[*].status.addresses[?(@.type=="InternalIP")].address}'); do
-        ip -oneline address show | grep --quiet --fixed-strings " $address/" && { echo "$address"; return; }
+        ip -oneline address show | grep --fixed-strings " $address/" >/dev/null && { echo "$address"; return; }
     done
     fail "pods cannot reach this machine: set ${1^^}_URL"
 }

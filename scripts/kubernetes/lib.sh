@@ -125,4 +125,4 @@ await_gone() {
 }
 
 # Runs petasos in a pod of the hub.
-in_hub() { kubectl --namespace "$ns" exec "$(hub_pods | head -1)" --container petasos -- /petasos "$@"; }
+in_hub() { kubectl --namespace "$ns" exec "$(hub_pods | sed -n 1p)" --container petasos -- /petasos "$@"; }

@@ -32,7 +32,7 @@ spec:
 YAML
     kubectl --namespace "$ns" rollout status deployment/mercure --timeout 60s >/dev/null || fail "the old hub does not start"
     # The lock is what the new hub meets.
-    kubectl --namespace "$ns" logs deployment/mercure | grep --quiet locked || fail "the old hub holds no lock"
+    kubectl --namespace "$ns" logs deployment/mercure | grep locked >/dev/null || fail "the old hub holds no lock"
 }
 
 # Compares the history with the list that belongs to the file, and goes on from its first event. Sets $taken.
@@ -53,7 +53,7 @@ check_history() {
     url=http://localhost:8080
     token=$(in_hub token --subscribe '*' --audience "$url/.well-known/mercure" 2>/dev/null)
     in_hub subscribe --url "$url" --token "$token" --last-event-id "$id" --count 1 --timeout 30s --format json '*' |
-        grep --quiet --fixed-strings "$next" || fail "the old cursor is not known"
+        grep --fixed-strings "$next" >/dev/null || fail "the old cursor is not known"
 }
 
 ids() { python3 -c 'import json,sys; print("\n".join(json.loads(line)["id"] for line in sys.stdin))'; }
