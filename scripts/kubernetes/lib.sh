@@ -55,7 +55,7 @@ note() { results+=("$*"); say "$*"; }
 
 summary() {
     say "all of it held:"
-    printf '   %s\n' "${results[@]}"
+    printf '%s\n' "${results[@]}" | sed 's/^/   /'
 }
 
 # Begins a part: a namespace that takes only pods as restricted as they can be. Sets $ns.
