@@ -72,7 +72,7 @@ leave_namespace() {
     # Nobody looks any more.
     kubectl --namespace "$ns" delete deployments,statefulsets --all >/dev/null
     kubectl --namespace "$ns" delete pods --all --grace-period 1 --wait=false >/dev/null
-    kubectl delete namespace "$ns" --timeout "$STOP_TIMEOUT" >/dev/null 2>&1 || fail "namespace $ns does not go away"
+    kubectl delete namespace "$ns" --timeout 2m >/dev/null 2>&1 || fail "namespace $ns does not go away"
     # A volume that is kept after its claim has gone is free when somebody has looked through it; here the test does, as far
     # as volumes are files of this machine.
     local volume
