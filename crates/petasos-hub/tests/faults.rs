@@ -12,7 +12,7 @@ use http::{Request, Response};
 use petasos_hub::{
     HubConfig, PublishError,
     http::{AppState, HttpConfig, Origins, router},
-    transport::sqlite::SqliteTransport,
+    transport::{Position, sqlite::SqliteTransport},
 };
 use petasos_testkit::{
     PATIENCE, Token,
@@ -110,6 +110,41 @@ async fn a_tail_that_fails_for_a_while_delays_and_loses_nothing() {
             (0..=round).flat_map(|round| (0..20).map(move |index| format!("{round}-{index}"))).collect();
         assert_eq!(live.next_data_of(20).await, expected[20 * round..], "with {fault:?}");
         assert_eq!(patiently("the replay", resuming).await.unwrap(), expected, "with {fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r04_a_log_that_has_lost_its_newest_events_ends_streams_and_is_not_asked_without_end() {
+    let (hub, faults, _directory) = faulty_hub().await;
+    let mut live = reader(&hub, None).await;
+    let mut ids = Vec::new();
+    for index in 0..10 {
+        ids.push(hub.publish(draft(&["a"], &index.to_string())).await.unwrap());
+    }
+    assert_eq!(live.next_data_of(10).await.len(), 10);
+    // The store counts its own events from here on.
+    let first = Position((1 << 40) - 1);
+    faults.lose(Position(first.0 + 5), Position(first.0 + 10));
+    // The streams end, so that their readers come back and are told.
+    live.ended().await;
+    // Nobody publishes: those who come back wait, and the log is left alone.
+    let mut known = reader(&hub, Some(&ids[2])).await;
+    let mut lost = reader(&hub, Some(&ids[8])).await;
+    let mut new = reader(&hub, None).await;
+    assert_eq!(lost.cursor(), Some("earliest"), "the cursor has vanished");
+    assert_eq!(known.next_data_of(2).await, ["3", "4"]);
+    assert_eq!(lost.next_data_of(5).await, ["0", "1", "2", "3", "4"]);
+    let reads = faults.reads();
+    let waiting = tokio::time::timeout(A_WHILE, known.next()).await;
+    assert!(waiting.is_err(), "an event from nowhere: {waiting:?}");
+    assert!(
+        faults.reads() <= reads + 10,
+        "{} reads of a log in which nothing happens",
+        faults.reads() - reads
+    );
+    hub.publish(draft(&["a"], "after")).await.unwrap();
+    for reader in [&mut known, &mut lost, &mut new] {
+        assert_eq!(reader.next_data_of(1).await, ["after"]);
     }
 }
 

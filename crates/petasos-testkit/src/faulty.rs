@@ -3,13 +3,21 @@
 //! One [`Faults`] handle controls one [`FaultyTransport`] and all its tails. A stalled call waits on a `watch` channel
 //! and goes on as soon as the fault is lifted; nothing is queued here.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use petasos_hub::transport::{
-    Append, AttemptId, Head, NodeId, Page, Position, PresenceFilter, PresenceSnapshot, ReadHint, ReadLimit,
-    StoredEvent, SubscriptionRecord, Tail, Transport, TransportError, TransportHealth, TransportInfo,
+    Append, AttemptId, ErrorKind, Head, NodeId, Page, Position, PresenceFilter, PresenceSnapshot, ReadHint,
+    ReadLimit, StoredEvent, SubscriptionRecord, Tail, Transport, TransportError, TransportHealth,
+    TransportInfo,
 };
 use tokio::sync::watch;
 
@@ -39,9 +47,23 @@ struct Switches {
     appends: watch::Sender<Fault>,
     reads: watch::Sender<Fault>,
     tails: watch::Sender<Fault>,
+    /// The events behind this position and up to the next are lost.
+    lost: watch::Sender<Option<(Position, Position)>>,
+    reads_done: AtomicUsize,
 }
 
 impl Faults {
+    /// The log loses its events behind one position and up to another, as an engine that failed over to an older copy of its
+    /// data. Positions go on behind them. Tails say so.
+    pub fn lose(&self, after: Position, until: Position) {
+        self.0.lost.send_replace(Some((after, until)));
+    }
+
+    /// How often events were read.
+    pub fn reads(&self) -> usize {
+        self.0.reads_done.load(Ordering::Relaxed)
+    }
+
     /// Sets what happens to appends.
     pub fn on_append(&self, fault: Fault) {
         self.0.appends.send_replace(fault);
@@ -72,6 +94,12 @@ pub struct FaultyTransport<T> {
     faults: Faults,
 }
 
+impl Faults {
+    fn has_lost(&self, position: Position) -> bool {
+        self.0.lost.borrow().is_some_and(|(kept, lost)| position > kept && position <= lost)
+    }
+}
+
 impl<T: Transport> FaultyTransport<T> {
     /// Wraps a transport that works, and goes on working until the handle says otherwise.
     pub fn new(inner: T) -> (Arc<Self>, Faults) {
@@ -79,6 +107,8 @@ impl<T: Transport> FaultyTransport<T> {
             appends: watch::Sender::new(Fault::None),
             reads: watch::Sender::new(Fault::None),
             tails: watch::Sender::new(Fault::None),
+            lost: watch::Sender::new(None),
+            reads_done: AtomicUsize::new(0),
         };
         let faults = Faults(Arc::new(switches));
         (Arc::new(Self { inner, faults: faults.clone() }), faults)
@@ -137,7 +167,8 @@ impl<T: Transport> Transport for FaultyTransport<T> {
     }
 
     async fn find(&self, id: &str) -> Result<Option<Position>, TransportError> {
-        self.reading(self.inner.find(id)).await
+        let found = self.reading(self.inner.find(id)).await?;
+        Ok(found.filter(|position| !self.faults.has_lost(*position)))
     }
 
     async fn read(
@@ -147,11 +178,24 @@ impl<T: Transport> Transport for FaultyTransport<T> {
         limit: ReadLimit,
         hint: &ReadHint,
     ) -> Result<Page, TransportError> {
-        self.reading(self.inner.read(after, until, limit, hint)).await
+        self.faults.0.reads_done.fetch_add(1, Ordering::Relaxed);
+        let mut page = self.reading(self.inner.read(after, until, limit, hint)).await?;
+        if let Some((kept, lost)) = *self.faults.0.lost.borrow() {
+            page.events.retain(|event| event.position <= kept || event.position > lost);
+            // Where the log ends before them, it knows of no position behind its last event.
+            if page.next <= lost {
+                page.next = page.next.min(kept).max(after);
+            }
+        }
+        Ok(page)
     }
 
     fn tail(&self, after: Position) -> Box<dyn Tail> {
-        Box::new(FaultyTail { inner: self.inner.tail(after), switch: self.faults.0.tails.subscribe() })
+        Box::new(FaultyTail {
+            inner: self.inner.tail(after),
+            switch: self.faults.0.tails.subscribe(),
+            lost: self.faults.0.lost.subscribe(),
+        })
     }
 
     async fn renew(&self, node: NodeId, lease: Duration) -> Result<bool, TransportError> {
@@ -182,6 +226,7 @@ impl<T: Transport> Transport for FaultyTransport<T> {
 struct FaultyTail {
     inner: Box<dyn Tail>,
     switch: watch::Receiver<Fault>,
+    lost: watch::Receiver<Option<(Position, Position)>>,
 }
 
 #[async_trait]
@@ -192,6 +237,10 @@ impl Tail for FaultyTail {
             match fault {
                 Fault::None => {
                     tokio::select! {
+                        biased;
+                        Ok(()) = self.lost.changed() => {
+                            return Err(TransportError::new(ErrorKind::Overtaken, "events were lost on command"));
+                        }
                         events = self.inner.next() => return events,
                         // A fault that is set while nothing happens must be felt by who waits.
                         _ = self.switch.changed() => {}

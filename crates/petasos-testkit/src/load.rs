@@ -26,6 +26,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How long publishers may take to finish what they have begun.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long nothing may be acknowledged where something is expected to be. Tests stop hubs and engines for half of it.
+const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
+
 /// How long an answer may take: longer than any hub is stopped by a test.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 
@@ -149,7 +152,7 @@ impl Publishers {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            within(STOP_LIMIT, "the acknowledgement of a further publish", progress).await;
+            within(PROGRESS_LIMIT, "the acknowledgement of a further publish", progress).await;
         }
     }
 

@@ -179,6 +179,7 @@ impl HubBuilder {
             lag: Arc::new(Lag::new(self.config.fanout_lag_bytes)),
             budget: Arc::new(Budget::new(self.config.backlog_total_bytes)),
             census: Census::default(),
+            gaps: watch::Sender::new(0),
             config: self.config,
         });
         let closed = CancellationToken::new();
@@ -186,10 +187,10 @@ impl HubBuilder {
         let fanout = Fanout::start(&shared, head, tail).map_err(|error| {
             TransportError::unavailable(format!("cannot start the event loops of the fan-out: {error}"))
         })?;
-        let presence = shared
-            .config
-            .subscriptions
-            .then(|| Presence::start(Arc::clone(&self.transport), shared.config.lease, closed.clone()));
+        let presence = shared.config.subscriptions.then(|| {
+            let (lease, gaps) = (shared.config.lease, shared.gaps.subscribe());
+            Presence::start(Arc::clone(&self.transport), lease, gaps, closed.clone())
+        });
         Ok(Hub {
             inner: Arc::new(Inner {
                 shared,

@@ -5,9 +5,13 @@
 //! number; ends need none, because there are never more of them than there were beginnings. While the log takes nothing,
 //! the task tries again and again; what it holds stays bounded for that reason.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -70,8 +74,13 @@ impl Drop for Announced {
 }
 
 impl Presence {
-    /// Starts the task.
-    pub(super) fn start(transport: Arc<dyn Transport>, lease: Duration, stop: CancellationToken) -> Self {
+    /// Starts the task. `gaps` changes where the log is found to have a gap.
+    pub(super) fn start(
+        transport: Arc<dyn Transport>,
+        lease: Duration,
+        gaps: watch::Receiver<u64>,
+        stop: CancellationToken,
+    ) -> Self {
         let (mailbox, messages) = mpsc::unbounded_channel();
         let task = Task {
             node: NodeId::random(),
@@ -80,8 +89,9 @@ impl Presence {
             live: HashMap::new(),
             known: false,
             lapsed: false,
+            renewed: Instant::now(),
         };
-        tokio::spawn(task.run(messages, stop));
+        tokio::spawn(task.run(messages, gaps, stop));
         Self { mailbox, room: Arc::new(Semaphore::new(BEGINNINGS)) }
     }
 
@@ -137,10 +147,17 @@ struct Task {
     known: bool,
     /// What is live must be announced again.
     lapsed: bool,
+    /// When the newest renewal that was answered was asked for.
+    renewed: Instant,
 }
 
 impl Task {
-    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>, stop: CancellationToken) {
+    async fn run(
+        mut self,
+        mut messages: mpsc::UnboundedReceiver<Message>,
+        mut gaps: watch::Receiver<u64>,
+        stop: CancellationToken,
+    ) {
         // Three times in a lease, so that one renewal may fail.
         let mut renewals = tokio::time::interval(self.lease / 3);
         renewals.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -150,6 +167,10 @@ impl Task {
                 () = stop.cancelled() => return,
                 // The first lease is taken before anything is announced under it.
                 _ = renewals.tick() => self.keep_house(&stop).await,
+                Ok(()) = gaps.changed() => {
+                    self.lapse();
+                    self.keep_house(&stop).await;
+                }
                 count = messages.recv_many(&mut received, GROUP), if self.known => {
                     if count == 0 {
                         return;
@@ -216,16 +237,25 @@ impl Task {
         }
     }
 
+    /// Others may not know what was announced, or know what is over. All is announced again as another node: ends of the old
+    /// one that are still on their way do not hit the new announcements, and what it has left runs out with its lease.
+    fn lapse(&mut self) {
+        self.node = NodeId::random();
+        self.live.values_mut().flatten().for_each(|record| record.node = self.node);
+        // Should the log fail now, nothing is announced before the next renewal.
+        (self.known, self.lapsed) = (false, true);
+    }
+
     /// Renews the lease, and repairs what others ended, or are about to end, because it had run out.
     async fn renew(&mut self, stop: &CancellationToken) -> Result<(), TransportError> {
+        let asked = Instant::now();
         let running = self.transport.renew(self.node, self.lease).await?;
-        if self.known && !running {
+        // Renewals between whose answers were lost may have found that the lease had run out, and begun another.
+        let in_time = self.renewed.elapsed() <= self.lease;
+        self.renewed = asked;
+        if self.known && !(running && in_time) {
             tracing::warn!("this node's lease had run out: its subscriptions are announced again");
-            // As another node: ends of the old one that are still on their way do not hit the new announcements.
-            self.node = NodeId::random();
-            self.live.values_mut().flatten().for_each(|record| record.node = self.node);
-            // Should the log fail now, nothing is announced before the next renewal.
-            (self.known, self.lapsed) = (false, true);
+            self.lapse();
             self.transport.renew(self.node, self.lease).await?;
         }
         self.known = true;
@@ -297,6 +327,7 @@ mod tests {
             live: HashMap::new(),
             known: false,
             lapsed: false,
+            renewed: Instant::now(),
         };
         task.keep_house(&stop).await;
         let record = SubscriptionRecord {
@@ -320,5 +351,74 @@ mod tests {
         assert_eq!(listed[0].node, task.node);
         task.keep_house(&stop).await;
         assert_eq!(transport.expired(10).await.expect("expired"), []);
+    }
+
+    #[tokio::test]
+    async fn e08_a_log_that_has_lost_what_was_announced_is_told_again() {
+        let transport = Arc::new(LocalTransport::new());
+        let stop = CancellationToken::new();
+        let (gap, gaps) = watch::channel(0);
+        let lease = Duration::from_secs(60);
+        let presence =
+            Presence::start(Arc::clone(&transport) as Arc<dyn Transport>, lease, gaps, stop.clone());
+        let record = |node| SubscriptionRecord {
+            node,
+            subscriber: "urn:uuid:1".into(),
+            match_type: MatchType::Exact,
+            match_value: "a".into(),
+            payload: None,
+        };
+        let (done, announced) = oneshot::channel();
+        let room = Arc::clone(&presence.room).acquire_owned().await.expect("room");
+        let begin = Message::Begin {
+            subscriber: "urn:uuid:1".into(),
+            records: vec![record(NodeId(0))],
+            done,
+            _room: room,
+        };
+        presence.mailbox.send(begin).expect("the task runs");
+        announced.await.expect("it is announced");
+        let listed = transport.presence(&PresenceFilter::default()).await.expect("list").subscriptions;
+        let mut tail = transport.tail(transport.head().await.expect("head").position);
+        let lost = Append {
+            presence: Some(PresenceChange::End(listed[0].clone())),
+            ..entry(PresenceChange::End(record(NodeId(0))))
+        };
+        transport.append(AttemptId::new(), vec![lost]).await.expect("lost");
+        gap.send_replace(1);
+        // The end, and the announcement behind it.
+        let mut seen = 0;
+        while seen < 2 {
+            seen += tail.next().await.expect("the tail").len();
+        }
+        let listed = transport.presence(&PresenceFilter::default()).await.expect("list").subscriptions;
+        assert_eq!(listed.len(), 1, "a subscriber that is connected is not listed");
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn e08_a_node_whose_renewals_were_not_answered_in_time_announces_itself_again() {
+        let transport = Arc::new(LocalTransport::new());
+        let stop = CancellationToken::new();
+        let lease = Duration::from_millis(100);
+        let mut task = Task {
+            node: NodeId::random(),
+            transport: Arc::clone(&transport) as Arc<dyn Transport>,
+            lease,
+            live: HashMap::new(),
+            known: false,
+            lapsed: false,
+            renewed: Instant::now(),
+        };
+        task.keep_house(&stop).await;
+        let before = task.node;
+        // It had run out, a renewal said so to nobody, and began another.
+        task.renewed = Instant::now().checked_sub(lease * 2).expect("a time");
+        transport.renew(task.node, Duration::from_secs(60)).await.expect("renew");
+        task.keep_house(&stop).await;
+        assert_ne!(task.node, before, "the answer that told it was lost");
+        let before = task.node;
+        task.keep_house(&stop).await;
+        assert_eq!(task.node, before, "in time");
     }
 }

@@ -97,7 +97,12 @@ impl Replay {
                 Err(reason) => return Step::End(reason),
             };
             let nothing_left = page.next <= self.after;
-            self.after = page.next;
+            self.after = match self.gap_until {
+                // The log ends before what was handed out from it: it has lost the rest, and no other events will come at those
+                // positions.
+                Some(until) if nothing_left => until,
+                _ => page.next,
+            };
             let bytes = self.encode(&page.events).await;
             if self.gap_until.is_none() && (nothing_left || self.after >= self.inner.fanout.reached_now()) {
                 match self.ask_for_live().await {

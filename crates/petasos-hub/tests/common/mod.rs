@@ -296,7 +296,7 @@ impl Reader {
                 if let Some(event) = self.waiting.pop_front() {
                     return event;
                 }
-                let bytes = self.bytes().await;
+                let bytes = self.bytes().await.expect("the stream ended where an event was expected");
                 for item in self.parser.feed(&bytes) {
                     if let Item::Event(event) = item {
                         self.waiting.push_back(event);
@@ -308,8 +308,23 @@ impl Reader {
         .await
     }
 
-    /// The next bytes, as events and comments.
-    async fn bytes(&mut self) -> Bytes {
+    /// Waits for the end of the stream, and returns the events before it.
+    pub(crate) async fn ended(&mut self) -> Vec<Event> {
+        patiently("the end of the stream", async {
+            while let Some(bytes) = self.bytes().await {
+                let items = self.parser.feed(&bytes).into_iter();
+                self.waiting.extend(items.filter_map(|item| match item {
+                    Item::Event(event) => Some(event),
+                    _ => None,
+                }));
+            }
+        })
+        .await;
+        self.waiting.drain(..).collect()
+    }
+
+    /// The next bytes, as events and comments; `None` at the end of the stream.
+    async fn bytes(&mut self) -> Option<Bytes> {
         loop {
             match &mut self.source {
                 Source::Subscription(subscription) => {
@@ -321,12 +336,12 @@ impl Reader {
                         Poll::Pending => Poll::Pending,
                     });
                     if let Some(bytes) = next.await {
-                        return bytes.expect("the stream ended where an event was expected");
+                        return bytes;
                     }
                 }
                 Source::Socket(connection) => match connection.chunk_unhurried().await {
-                    Chunk::Data(bytes) => return bytes,
-                    Chunk::End(end) => panic!("the stream ended where an event was expected: {end:?}"),
+                    Chunk::Data(bytes) => return Some(bytes),
+                    Chunk::End(_) => return None,
                 },
                 Source::Nowhere => unreachable!(),
             }

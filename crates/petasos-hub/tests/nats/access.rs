@@ -53,6 +53,30 @@ async fn a_user_logs_in_with_a_password() {
     assert_refused(&url(&server, "", "")).await;
 }
 
+/// Those that `docs/nats.md` names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_permissions_in_the_documentation_are_enough() {
+    let page = include_str!("../../../../docs/nats.md");
+    let (_, rest) = page.split_once("  permissions {").unwrap();
+    let permissions = rest.split_once("```").unwrap().0.replace("petasos", "access");
+    let server = guarded(&format!(
+        "authorization {{ users: [{{ user: hub, password: pass, permissions {{{permissions} }}] }}\n"
+    ));
+    let url = url(&server, "hub:pass@", "");
+    let log = open_at_last(&url).await;
+    let node = petasos_hub::transport::NodeId::random();
+    log.renew(node, Duration::from_secs(1)).await.unwrap();
+    append(&log, "a").await;
+    let mut tail = log.tail(Position::START);
+    assert_eq!(follow_until(&mut *tail, "a").await, ["a"]);
+    assert_eq!(ids(&read_all(&log).await), ["a"]);
+    assert_eq!(log.find("a").await.unwrap(), Some(Position(1)));
+    assert_eq!(log.presence(&Default::default()).await.unwrap().subscriptions, []);
+    assert_eq!(log.expired(1).await.unwrap(), []);
+    assert_eq!(log.discard(Position(1)).await.unwrap(), 1);
+    examine(&config(&url, None)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_logs_in() {
     let server = guarded("authorization { token: \"s3cret\" }\n");

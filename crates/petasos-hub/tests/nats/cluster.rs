@@ -23,8 +23,8 @@ async fn a_cluster_that_loses_a_server_goes_on_and_keeps_everything_acknowledged
         acknowledged.push(id);
     }
     // Whichever leads, some of the rounds hit it.
-    for round in 0..3 {
-        servers[round].process_mut().kill();
+    for (round, server) in servers.iter_mut().enumerate() {
+        server.process_mut().kill();
         let begin = Instant::now();
         for attempt in 0.. {
             let id = format!("round {round} {attempt}");
@@ -43,7 +43,7 @@ async fn a_cluster_that_loses_a_server_goes_on_and_keeps_everything_acknowledged
                 acknowledged.push(id);
             }
         }
-        tokio::task::block_in_place(|| servers[round].start_again());
+        tokio::task::block_in_place(|| server.start_again());
         wait_ready(&log, true).await;
     }
     append_at_last(&log, "last").await;

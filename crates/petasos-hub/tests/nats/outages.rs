@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use petasos_testkit::servers::EngineServer;
+use rustix::process::Signal;
 
 use super::*;
 
@@ -53,7 +54,7 @@ async fn a_paused_server_is_told_in_time_and_nothing_is_doubled() {
         let log = open(&server.url("pause")).await;
         let mut tail = log.tail(Position::START);
         append(&log, "before").await;
-        server.process().pause();
+        pause(&server).await;
         let begin = Instant::now();
         let refused = try_append(&log, "uncertain").await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
@@ -76,8 +77,10 @@ async fn a_paused_server_is_told_in_time_and_nothing_is_doubled() {
 async fn an_idle_log_notices_that_its_server_pauses() {
     let server = server(NatsVersion::Current);
     let log = open(&server.url("idle")).await;
-    server.process().pause();
+    pause(&server).await;
+    let begin = Instant::now();
     wait_ready(&log, false).await;
+    assert!(begin.elapsed() < TOLD_WITHIN, "{:?}", begin.elapsed());
     server.process().go_on();
     wait_ready(&log, true).await;
 }
@@ -144,6 +147,27 @@ async fn a_log_in_memory_that_is_lost_is_told_and_its_positions_are_not_given_ag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_somebody_deletes_are_made_again_while_updates_come() {
+    let url = NatsServer::shared(NatsVersion::Current).url("deleted");
+    let log = open(&url).await;
+    let mut tail = log.tail(Position::START);
+    let last = append(&log, "lost").await;
+    follow_until(&mut *tail, "lost").await;
+    let client = async_nats::connect(url.split('?').next().unwrap()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    for stream in ["deleted", "deleted-presence"] {
+        context.delete_stream(stream).await.unwrap();
+    }
+    // More than ever could be stored one after the other.
+    let calls = (0..20).map(|index| log.append(AttemptId::new(), vec![entry(&format!("new {index}"))]));
+    for outcome in patiently("the answers", futures_util::future::join_all(calls)).await {
+        assert!(outcome.unwrap_or_else(|error| panic!("{error}")) > Some(last));
+    }
+    assert_eq!(patiently("the tail", tail.next()).await.unwrap_err().kind(), ErrorKind::Overtaken);
+    assert_eq!(log.health().ready, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_backup_is_told() {
     let mut server = server(NatsVersion::Current);
     let log = open(&server.url("backup")).await;
@@ -152,7 +176,7 @@ async fn a_restored_backup_is_told() {
     }
     let data = server.process().directory().join("data");
     let copy = server.process().directory().join("copy");
-    server.process_mut().stop(rustix_signal());
+    server.process_mut().stop(Signal::TERM);
     copy_directory(&data, &copy);
     server.start_again();
     let mut tail = log.tail(Position::START);
@@ -160,7 +184,7 @@ async fn a_restored_backup_is_told() {
         append_at_last(&log, &format!("lost {index}")).await;
     }
     follow_until(&mut *tail, "lost 4").await;
-    server.process_mut().stop(rustix_signal());
+    server.process_mut().stop(Signal::TERM);
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::rename(&copy, &data).unwrap();
     server.start_again();
@@ -171,8 +195,20 @@ async fn a_restored_backup_is_told() {
     assert_eq!(ids(&read_all(&log).await), ["kept 0", "kept 1", "kept 2", "kept 3", "kept 4", "new"]);
 }
 
-fn rustix_signal() -> rustix::process::Signal {
-    rustix::process::Signal::TERM
+/// Pauses a server, and waits until none of its threads runs any more.
+async fn pause(server: &NatsServer) {
+    server.process().pause();
+    let tasks = format!("/proc/{}/task", server.process().pid());
+    let is_stopped = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    };
+    patiently("the pause", async {
+        while !std::fs::read_dir(&tasks).unwrap().all(|task| is_stopped(task.unwrap())) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
 }
 
 fn copy_directory(from: &std::path::Path, to: &std::path::Path) {

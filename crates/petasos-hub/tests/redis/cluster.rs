@@ -3,6 +3,7 @@
 use petasos_hub::transport::{Position, Transport};
 use petasos_testkit::{
     patiently,
+    process::free_address,
     servers::{EngineServer, find, redis::RedisServer},
 };
 
@@ -12,8 +13,11 @@ use crate::{LOOK_AGAIN, append, append_at_last, follow_until, ids, kept_ids, ope
 async fn cluster() -> Vec<RedisServer> {
     let nodes: Vec<_> = (0..3)
         .map(|_| {
+            let bus = free_address().port().to_string();
             RedisServer::start_with(|_| {
-                ["--cluster-enabled", "yes", "--appendonly", "yes"].map(str::to_owned).to_vec()
+                ["--cluster-enabled", "yes", "--cluster-port", &bus, "--appendonly", "yes"]
+                    .map(str::to_owned)
+                    .to_vec()
             })
         })
         .collect();

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use petasos_hub::transport::{AttemptId, Durability, ErrorKind, Position, Transport, redis};
+use petasos_hub::{
+    topic::MatchType,
+    transport::{
+        Append, AttemptId, Durability, ErrorKind, NodeId, Position, PresenceChange, Retention,
+        SubscriptionRecord, Transport, redis,
+    },
+};
 use petasos_testkit::{
     patiently,
     servers::{EngineServer, redis::RedisServer},
@@ -10,8 +16,8 @@ use petasos_testkit::{
 use tokio::time::Instant;
 
 use crate::{
-    append, append_at_last, config, entry, entry_of, follow_until, ids, kept_ids, open, try_append, try_open,
-    until_ready,
+    LOOK_AGAIN, append, append_at_last, config, entry, entry_of, follow_until, ids, kept_ids, open,
+    open_keeping, try_append, try_open, until_ready,
 };
 
 /// Within this a publisher is told that the log is lost.
@@ -70,10 +76,89 @@ async fn a_full_server_says_what_helps_and_works_again_by_itself() {
     assert!(refused.is_retryable() && refused.to_string().contains("maxmemory"), "{refused}");
     until_ready(&log, false).await;
     assert_eq!(kept_ids(&log).await, ["before"], "a full server is still read");
+    // Also by a hub that starts now, and one that keeps less discards.
+    let lean = open_keeping(&server.url("full"), Retention { events: 0, bytes: 1, age: None }).await;
+    assert!(lean.health().ready.is_err());
+    patiently("the server to be relieved", async {
+        while !kept_ids(&lean).await.is_empty() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
+    lean.close().await;
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
     until_ready(&log, true).await;
     append(&log, "after").await;
-    assert_eq!(kept_ids(&log).await, ["before", "after"]);
+    assert_eq!(kept_ids(&log).await, ["after"]);
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_was_removed_and_begun_by_another_hub_is_told_as_another() {
+    let server = RedisServer::start();
+    let log = open(&server.url("begun-anew")).await;
+    let mut tail = log.tail(Position::START);
+    for id in ["a", "b"] {
+        append(&log, id).await;
+    }
+    let (seen, _) = follow_until(&mut *tail, "b").await;
+    assert_eq!(server.command(&["FLUSHALL"]), "OK");
+    let fresh = open(&server.url("begun-anew")).await;
+    assert!(append(&fresh, "c").await > seen.last().unwrap().position);
+    let (seen, overtaken) = follow_until(&mut *tail, "c").await;
+    assert_eq!((ids(&seen), overtaken), (vec!["c".to_owned()], 1));
+    for log in [log, fresh] {
+        log.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stores_nothing_moves_no_position() {
+    let mut server = RedisServer::start();
+    let log = open(&server.url("unmoved")).await;
+    let last = append(&log, "a").await;
+    // Another process of the server: the next event jumps.
+    server.restart();
+    until_ready(&log, true).await;
+    let record = SubscriptionRecord {
+        node: NodeId::random(),
+        subscriber: "s".into(),
+        match_type: MatchType::Exact,
+        match_value: "t".into(),
+        payload: None,
+    };
+    let end = Append { presence: Some(PresenceChange::End(record)), ..entry("end") };
+    let attempt = AttemptId::new();
+    patiently("the no-op", async {
+        loop {
+            match log.append(attempt, vec![end.clone()]).await {
+                Ok(position) => break assert_eq!(position, None),
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(log.head().await.unwrap().position, last);
+    let page = log.read(last, Position(u64::MAX), Default::default(), &Default::default()).await.unwrap();
+    assert_eq!((page.events.len(), page.next), (0, last));
+    let next = append(&log, "b").await;
+    assert!(next.0 > last.0 + 1, "{next} comes directly after {last}");
+    let page = log.read(last, Position(next.0 - 1), Default::default(), &Default::default()).await.unwrap();
+    assert_eq!((page.events.len(), page.next), (0, Position(next.0 - 1)), "all of it was looked at");
+    log.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_refuses_writes_gives_way_to_the_next() {
+    let refusing = RedisServer::start_with(|_| ["--min-replicas-to-write", "1"].map(str::to_owned).to_vec());
+    let taking = RedisServer::start();
+    let log = open(&format!("redis://{},{}", refusing.address(), taking.address())).await;
+    append(&log, "a").await;
+    assert_eq!(kept_ids(&log).await, ["a"]);
+    assert_eq!(
+        (refusing.command(&["DBSIZE"]), taking.command(&["XLEN", "{petasos}:log"])),
+        ("0".into(), "1".into())
+    );
     log.close().await;
 }
 
@@ -105,6 +190,12 @@ async fn a_log_that_lost_some_of_its_keys_is_refused() {
     let server = RedisServer::shared();
     let log = open(&server.url("evicted")).await;
     append(&log, "a").await;
+    // Either without the other.
+    assert_eq!(server.command(&["RENAME", "{evicted}:log", "{evicted}:elsewhere"]), "OK");
+    let refused = try_append(&log, "b").await.expect_err("a key is missing");
+    assert!(refused.to_string().contains("noeviction"), "{refused}");
+    assert_eq!(server.command(&["RENAME", "{evicted}:elsewhere", "{evicted}:log"]), "OK");
+    append_at_last(&log, "c").await;
     assert_eq!(server.command(&["DEL", "{evicted}:state"]), "1");
     let refused = try_append(&log, "b").await.expect_err("a key is missing");
     assert!(refused.to_string().contains("noeviction"), "{refused}");
@@ -112,6 +203,16 @@ async fn a_log_that_lost_some_of_its_keys_is_refused() {
     log.close().await;
     let refused = try_open(&server.url("evicted")).await.expect_err("a key is missing");
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_another_program_are_not_touched() {
+    let server = RedisServer::shared();
+    assert_eq!(server.command(&["SET", "{foreign}:ids", "mine"]), "OK");
+    let refused = try_open(&server.url("foreign")).await.expect_err("it is no log");
+    assert!(refused.to_string().contains("another prefix"), "{refused}");
+    assert_eq!(server.command(&["GET", "{foreign}:ids"]), "mine");
+    assert_eq!(server.command(&["EXISTS", "{foreign}:state"]), "0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +237,7 @@ async fn a_damaged_event_is_never_served_and_never_skipped_silently() {
     assert_eq!(ids(&page.events), ["a"]);
     assert_eq!(read(page.next).await.expect_err("it is damaged").kind(), ErrorKind::Corrupt);
     let found = log.verify().await.unwrap();
-    assert_eq!((found.sound, found.damage.len()), (1, 1));
+    assert_eq!((found.sound, found.damage.len()), (2, 1));
     log.close().await;
 }
 
@@ -158,7 +259,7 @@ async fn a_server_is_looked_at_without_leaving_a_trace() {
     let url = server.url("looked-at");
     let look = || async { redis::examine(&config(&url, Default::default()).unwrap()).await };
     let text = look().await.unwrap();
-    for part in ["no log yet", "Redis ", "noeviction", "appendonly yes", "memory only"] {
+    for part in ["no log yet", " at 127.0.0.1:", "noeviction", "appendonly yes", "memory only"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(server.command(&["DBSIZE"]), "0");

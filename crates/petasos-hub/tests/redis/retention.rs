@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use petasos_hub::transport::{AttemptId, Position, Retention, Transport};
+use petasos_hub::transport::{AttemptId, Position, ReadLimit, Retention, Transport};
 use petasos_testkit::{
     patiently,
     servers::{EngineServer, redis::RedisServer},
@@ -129,4 +129,28 @@ async fn logs_of_two_prefixes_have_nothing_in_common() {
     for log in [one, other, numbered] {
         log.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_of_large_events_brings_no_more_than_it_may() {
+    const LARGE: usize = 500 << 10;
+    let server = RedisServer::shared();
+    let log = open(&server.url("large")).await;
+    for index in 0..100 {
+        append(&log, &format!("small{index}")).await;
+    }
+    for index in 0..20 {
+        log.append(AttemptId::new(), vec![entry_of(&format!("e{index}"), &"x".repeat(LARGE))]).await.unwrap();
+    }
+    let limit = ReadLimit { events: 1_000, bytes: 1 << 20 };
+    let (mut after, mut seen) = (Position::START, 0);
+    while seen < 120 {
+        let page = log.read(after, Position(u64::MAX), limit, &Default::default()).await.unwrap();
+        let bytes: usize = page.events.iter().map(|event| event.update.weight_bytes()).sum();
+        assert!(bytes < limit.bytes + LARGE + 10, "{bytes} bytes in a page");
+        assert!(!page.truncated && !page.events.is_empty());
+        seen += page.events.len();
+        after = page.next;
+    }
+    log.close().await;
 }

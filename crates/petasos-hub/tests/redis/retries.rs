@@ -112,14 +112,14 @@ async fn a_group_that_comes_late_is_refused() {
         command.arg(arguments).query_async(&mut connection).await.unwrap()
     };
     let server_id = "of the test";
-    let group = |number: &'static str| ["w", number, "0", server_id, "0", "0", "0"];
-    assert_eq!(run(SETTLE, &["w", "0"]).await, [Value::Int(0), Value::BulkString(Vec::new())]);
+    let group = |number: &'static str| ["w", number, "0", server_id, "0", "0", "0", "0"];
+    assert_eq!(run(SETTLE, &["w", "0", "0"]).await, [Value::Int(0), Value::BulkString(Vec::new())]);
     let first = run(APPEND, &group("1")).await;
     assert_eq!(first[0], Value::Int(0), "the first is taken");
     assert_eq!(run(APPEND, &group("1")).await, [Value::Int(1)], "but not twice");
     assert_eq!(run(APPEND, &group("3")).await, [Value::Int(1)], "nor one whose predecessor is missing");
     // Now 2 and 3 are given up.
-    let settled = run(SETTLE, &["w", "3"]).await;
+    let settled = run(SETTLE, &["w", "3", "0"]).await;
     assert!(matches!(&settled[1], Value::BulkString(outcomes) if outcomes.starts_with(b"1:")), "{settled:?}");
     for late in ["2", "3"] {
         assert_eq!(run(APPEND, &group(late)).await, [Value::Int(1)], "what comes late is refused");

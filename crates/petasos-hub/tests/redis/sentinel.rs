@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use petasos_hub::transport::{ErrorKind, Position, Transport};
+use petasos_hub::transport::{Durability, ErrorKind, Position, Transport};
 use petasos_testkit::{
     patiently,
     proxy::Proxy,
@@ -115,13 +115,6 @@ async fn an_address_of_the_wrong_kind_is_told() {
     assert!(refused.to_string().contains("knows no service"), "{refused}");
     let refused = try_open(&replica.url("x")).await.expect_err("a replica");
     assert!(refused.is_retryable() && refused.to_string().contains("is a replica"), "{refused}");
-    let refused = try_open(&format!("{}&fsync=true", primary.url("x"))).await;
-    if !primary.command(&["WAITAOF", "0", "0", "1"]).contains("unknown command") {
-        refused.expect("a server that can wait for its disk").close().await;
-    } else {
-        let refused = refused.expect_err("a server that cannot");
-        assert!(refused.to_string().contains("Redis 7.2"), "{refused}");
-    }
     // Of several hosts the primary is found.
     let both = format!("redis://{},{}?prefix=both", replica.address(), primary.address());
     let log = open(&both).await;
@@ -139,6 +132,9 @@ async fn what_an_asynchronous_fail_over_loses_is_told_and_its_positions_are_not_
     let (log, other) = (open(&url).await, open(&url).await);
     let mut tail = other.tail(Position::START);
     append(&log, "kept").await;
+    // One that gets no further before the fail-over.
+    let mut late = other.tail(Position::START);
+    follow_until(&mut *late, "kept").await;
     patiently("the replica", async {
         while replica.command(&["XLEN", "{lossy}:log"]) != "1" {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -161,9 +157,31 @@ async fn what_an_asynchronous_fail_over_loses_is_told_and_its_positions_are_not_
     assert!(after > newest, "{after} was given to an event that is lost");
     let (seen, overtaken) = follow_until(&mut *tail, "after").await;
     assert_eq!((ids(&seen), overtaken), (vec!["after".to_owned()], 1));
+    let (seen, overtaken) = follow_until(&mut *late, "after").await;
+    assert_eq!((ids(&seen), overtaken), (vec!["after".to_owned()], 1), "what it never got is missed as well");
     assert_eq!(other.find("lost two").await.unwrap(), None);
     assert_eq!(ids(&kept(&fresh).await), ["kept", "after"]);
     tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(other.close(), fresh.close()) })
         .await
         .expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_waits_for_its_disk_if_it_can() {
+    let server = RedisServer::start_with(|_| ["--appendonly", "yes"].map(str::to_owned).to_vec());
+    let url = format!("{}&fsync=true", server.url("disk"));
+    if server.command(&["WAITAOF", "0", "0", "1"]).contains("unknown command") {
+        let refused = try_open(&url).await.expect_err("a server that cannot");
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+        assert!(refused.to_string().contains("Redis 7.2"), "{refused}");
+        return;
+    }
+    let log = open(&url).await;
+    assert_eq!(log.info().durability, Durability::Disk);
+    append(&log, "a").await;
+    log.close().await;
+    // Without the file there is nothing to wait for.
+    let server = RedisServer::start_with(|_| Vec::new());
+    let refused = try_open(&format!("{}&fsync=true", server.url("disk"))).await.expect_err("no file");
+    assert!(refused.to_string().contains("appendonly"), "{refused}");
 }

@@ -49,16 +49,16 @@ impl PostgresServer {
         server
     }
 
-    /// Starts one that follows another one, as a standby of it.
-    pub fn start_standby_of(primary: &Self, settings: &[&str]) -> Self {
+    /// Starts one that follows the one at `primary`, as a standby of it.
+    pub fn start_standby_of(primary: SocketAddr, settings: &[&str]) -> Self {
         let address = free_address();
         let user = system_user();
-        let port = primary.address.port().to_string();
+        let (host, port) = (primary.ip().to_string(), primary.port().to_string());
         let process = ServerProcess::start(&program("postgres"), user, |directory| {
             let data = directory.join("data");
             create_owned(&data, user);
             run(as_user(user, "pg_basebackup")
-                .args(["--host", "127.0.0.1", "--port", &port, "--username", OWNER])
+                .args(["--host", &host, "--port", &port, "--username", OWNER])
                 .args(["--pgdata", text(&data), "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]));
             arguments(&data, address, settings)
         });
@@ -93,6 +93,24 @@ impl PostgresServer {
     /// The directory of its data.
     pub fn data(&self) -> PathBuf {
         self.process.directory().join("data")
+    }
+
+    /// Lets others than the owner in by this rule of `pg_hba.conf`, which comes before all that are there.
+    pub fn admit(&self, rule: &str) {
+        let path = self.data().join("pg_hba.conf");
+        let rules =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        std::fs::write(&path, format!("{rule}\n{rules}"))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
+    /// Gives a file to whoever runs the server, and to nobody else.
+    pub fn own(path: &Path) {
+        run(Command::new("chmod").args(["600", text(path)]));
+        if let Some(user) = system_user() {
+            run(Command::new("chown").args([user, text(path)]));
+        }
     }
 
     fn psql(&self, database: &str, sql: &str) -> std::process::Output {

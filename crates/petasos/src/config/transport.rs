@@ -260,6 +260,9 @@ fn take_settings(mut address: Address, layers: &mut Layers, origin: &Origin) -> 
 }
 
 fn unknown_parameter(engine: &str, name: &str, names: &[&str]) -> String {
+    // What does not look like a name may be a part of a password.
+    let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let name = if is_name { name } else { "of this name" };
     let hint = suggest::hint(name, names.iter().copied())
         .unwrap_or_else(|| format!("; it may have {}", value::any_of(names)));
     format!("{engine}:// has no parameter {name}{hint}")

@@ -20,6 +20,9 @@ use crate::client::exit::Exit;
 /// Events appended in one transaction.
 const PIECE_EVENTS: usize = 1_000;
 
+/// No more events are added to a piece that has so many bytes.
+const PIECE_BYTES: usize = 4 << 20;
+
 /// The longest line that is read, in bytes: no event is larger than what a hub takes, but a line escapes it.
 const LINE_BYTES: usize = 256 << 20;
 
@@ -113,6 +116,7 @@ fn read_lines(source: &str, hand: &mpsc::Sender<Piece>) -> Result<(), Failure> {
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
     let mut piece = Vec::with_capacity(PIECE_EVENTS);
+    let mut bytes = 0;
     let mut line = String::new();
     for number in 1_u64.. {
         line.clear();
@@ -130,8 +134,9 @@ fn read_lines(source: &str, hand: &mpsc::Sender<Piece>) -> Result<(), Failure> {
         }
         let event = Line::parse(&line, now_ms)
             .map_err(|problem| Failure::Failed(format!("line {number} is no event: {problem}")))?;
+        bytes += event.update.weight_bytes();
         piece.push(event);
-        if piece.len() == PIECE_EVENTS && hand.blocking_send(Ok(std::mem::take(&mut piece))).is_err() {
+        if is_full(&piece, &mut bytes) && hand.blocking_send(Ok(std::mem::take(&mut piece))).is_err() {
             return Ok(());
         }
     }
@@ -143,22 +148,35 @@ fn read_bolt(path: &PathBuf, bucket: &str, hand: &mpsc::Sender<Piece>) -> Result
     let failed = |error: BoltError| Failure::Failed(format!("{}: {error}", path.display()));
     let file = BoltFile::open(path).map_err(failed)?;
     let mut piece = Vec::with_capacity(PIECE_EVENTS);
+    let mut bytes = 0;
     for update in file.timed_updates(bucket).map_err(failed)? {
         match update {
-            Ok(update) => piece.push(StoredEvent {
-                position: Position::START,
-                at_ms: update.at_ms.unwrap_or_default(),
-                update: Arc::new(update.update),
-            }),
+            Ok(update) => {
+                bytes += update.update.weight_bytes();
+                piece.push(StoredEvent {
+                    position: Position::START,
+                    at_ms: update.at_ms.unwrap_or_default(),
+                    update: Arc::new(update.update),
+                });
+            }
             Err(error @ BoltError::Io { .. }) => return Err(failed(error)),
             Err(error) => eprintln!("warning: {}: {error}", path.display()),
         }
-        if piece.len() == PIECE_EVENTS && hand.blocking_send(Ok(std::mem::take(&mut piece))).is_err() {
+        if is_full(&piece, &mut bytes) && hand.blocking_send(Ok(std::mem::take(&mut piece))).is_err() {
             return Ok(());
         }
     }
     send_rest(piece, hand);
     Ok(())
+}
+
+/// Whether a piece of so many bytes is to be handed over; then they are counted anew.
+fn is_full(piece: &[StoredEvent], bytes: &mut usize) -> bool {
+    let is_full = piece.len() >= PIECE_EVENTS || *bytes >= PIECE_BYTES;
+    if is_full {
+        *bytes = 0;
+    }
+    is_full
 }
 
 fn send_rest(piece: Vec<StoredEvent>, hand: &mpsc::Sender<Piece>) {

@@ -29,7 +29,8 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_millis(500);
 /// What `petasos history` may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
-/// Nodes of their own addresses on one log. Each reaches the engine through a proxy of its own.
+/// Nodes of their own addresses on one log. What they and the server have logged is shown where a test fails, or always with
+/// `CLUSTER_LOGS=FILTER` in the environment, which also says what they log. Each reaches the engine through a proxy of its own.
 pub(crate) struct Cluster {
     pub(crate) engine: Engine,
     pub(crate) nodes: Vec<Node>,
@@ -84,6 +85,9 @@ impl Cluster {
             // Later ones win.
             options.environment.push(((*name).to_owned(), (*value).to_owned()));
         }
+        if let Ok(filter) = std::env::var("CLUSTER_LOGS") {
+            options.environment.push(("PETASOS_LOG_FILTER".to_owned(), filter));
+        }
         options
     }
 
@@ -123,15 +127,15 @@ impl Cluster {
 
     /// Ends all nodes in order.
     pub(crate) async fn stop(mut self) {
-        for node in std::mem::take(&mut self.nodes) {
-            assert!(node.terminate().await.success(), "a node did not end in order");
+        for node in &mut self.nodes {
+            assert!(node.stop().await.success(), "a node did not end in order");
         }
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("CLUSTER_LOGS").is_some() {
             for (number, node) in self.nodes.iter().enumerate() {
                 eprintln!("== the log of node {number}\n{}", node.log_tail());
             }
@@ -160,7 +164,7 @@ pub(crate) async fn petasos(url: &str, arguments: &[&str]) -> String {
 }
 
 /// Waits until something is so, asking again and again, and returns how long that took.
-pub(crate) async fn until<F: Future<Output = bool>>(
+pub(crate) async fn eventually<F: Future<Output = bool>>(
     limit: Duration,
     what: &str,
     is_so: impl Fn() -> F,

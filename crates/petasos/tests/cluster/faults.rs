@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use petasos_testkit::{health, matching, node::Node};
 
 use crate::{
-    cluster::{Cluster, LEASE, until},
+    cluster::{Cluster, LEASE, eventually},
     common::count_from_environment,
     engine::Engine,
     list::listed,
@@ -44,7 +44,7 @@ async fn lose(engine: Engine, fault: &str, is_long: bool, go: impl AsyncFn(&mut 
     }
     let outcome = work.end(&cluster).await;
     let times = outcome.check_loss(&losses, is_long);
-    let gone = losses.iter().map(|loss| loss.end - loss.start).max().unwrap_or_default();
+    let gone = losses.iter().map(Loss::length).max().unwrap_or_default();
     outcome.tell(
         &format!("{} × {fault}, for {gone:.1?}", losses.len()),
         format!("{times}, publishes again after {slowest:.1?}"),
@@ -54,56 +54,60 @@ async fn lose(engine: Engine, fault: &str, is_long: bool, go: impl AsyncFn(&mut 
 
 pub(crate) async fn engine_restarted_in_order(engine: Engine) {
     lose(engine, "restarted in order", false, async |cluster| {
-        let begin = Instant::now();
+        let since = Instant::now();
         cluster.server(|server| server.restart());
-        begin..Instant::now()
+        Loss { since, away_until: since, until: Instant::now() }
     })
     .await;
 }
 
 pub(crate) async fn engine_killed_and_started_again(engine: Engine) {
     lose(engine, "killed -9 and started again", true, async |cluster| {
-        let begin = Instant::now();
+        let since = Instant::now();
         cluster.server(|server| server.process_mut().kill());
         tokio::time::sleep(away()).await;
+        let away_until = Instant::now();
         cluster.server(|server| server.start_again());
-        begin..Instant::now()
+        Loss { since, away_until, until: Instant::now() }
     })
     .await;
 }
 
 pub(crate) async fn engine_paused(engine: Engine) {
     lose(engine, "paused", true, async |cluster| {
-        let begin = Instant::now();
+        let since = Instant::now();
         cluster.server(|server| server.process().pause());
         tokio::time::sleep(away()).await;
+        let away_until = Instant::now();
         cluster.server(|server| server.process().go_on());
-        begin..Instant::now()
+        Loss { since, away_until, until: Instant::now() }
     })
     .await;
 }
 
 pub(crate) async fn network_passes_nothing_and_then_everything(engine: Engine) {
     lose(engine, "black hole, then everything comes", true, async |cluster| {
-        let begin = Instant::now();
+        let since = Instant::now();
         cluster.proxies().iter().for_each(|proxy| proxy.hold());
         tokio::time::sleep(away()).await;
+        let away_until = Instant::now();
         cluster.proxies().iter().for_each(|proxy| proxy.go_on());
-        begin..Instant::now()
+        Loss { since, away_until, until: Instant::now() }
     })
     .await;
 }
 
 pub(crate) async fn network_passes_nothing_and_is_cut(engine: Engine) {
     lose(engine, "black hole, then cut", true, async |cluster| {
-        let begin = Instant::now();
+        let since = Instant::now();
         cluster.proxies().iter().for_each(|proxy| proxy.hold());
         tokio::time::sleep(away()).await;
+        let away_until = Instant::now();
         for proxy in cluster.proxies() {
             proxy.cut();
             proxy.go_on();
         }
-        begin..Instant::now()
+        Loss { since, away_until, until: Instant::now() }
     })
     .await;
 }
@@ -116,11 +120,11 @@ pub(crate) async fn replies_are_lost_in_the_middle_of_appends(engine: Engine) {
     let mut slowest = Duration::ZERO;
     let times = count_from_environment("LOST_REPLIES", LOST_REPLIES);
     for _ in 0..times {
-        let begin = Instant::now();
+        let since = Instant::now();
         for proxy in cluster.proxies() {
             proxy.lose_replies().await;
         }
-        losses.push(begin..Instant::now());
+        losses.push(Loss { since, away_until: since, until: Instant::now() });
         slowest = slowest.max(work.recovers().await);
     }
     let dropped: usize = cluster.proxies().iter().map(|proxy| proxy.dropped_bytes()).sum();
@@ -148,20 +152,21 @@ pub(crate) async fn one_node_is_cut_off(engine: Engine) {
     let begin = Instant::now();
     cluster.proxy(VICTIM).refuse();
     let gone = async || of_victim().await == Some(0);
-    let expired = until(EXPIRY_LIMIT, "the end of what the node had", gone).await;
+    let expired = eventually(EXPIRY_LIMIT, "the end of what the node had", gone).await;
     tokio::time::sleep(away().saturating_sub(begin.elapsed())).await;
     for node in 1..cluster.nodes.len() {
         work.goes_on_at(node, 5).await;
     }
+    let until = Instant::now();
     cluster.proxy(VICTIM).go_on();
-    let end = Instant::now();
+    let loss = Loss { since: begin, away_until: until, until };
     let slowest = work.recovers().await;
     let again = async || of_victim().await == Some(BESIDE);
-    let listed_again = until(EXPIRY_LIMIT, "the list of what the node has", again).await;
+    let listed_again = eventually(EXPIRY_LIMIT, "the list of what the node has", again).await;
     let outcome = work.end(&cluster).await;
     (1..cluster.nodes.len()).for_each(|node| outcome.was_undisturbed(node));
     let mut times = Times::default();
-    outcome.check_loss_of(VICTIM, std::slice::from_ref(&(begin..end)), true, &mut times);
+    outcome.check_loss_of(VICTIM, &[loss], true, &mut times);
     assert!(expired >= LEASE / 2, "the lease had been renewed shortly before");
     outcome.tell(
         "one node cut off",
@@ -180,7 +185,7 @@ pub(crate) async fn engine_away_at_the_start(engine: Engine) {
     let options = cluster.options(0, &[]);
     let (address, admin) = (options.address, options.admin);
     let mut node = Node::spawn(options);
-    until(EXPIRY_LIMIT, "an answer of the admin listener", async || {
+    eventually(EXPIRY_LIMIT, "an answer of the admin listener", async || {
         health::status(admin, health::LIVE).await.is_ok()
     })
     .await;

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod chaos;
 mod cluster;
 mod engine;
 mod faults;
@@ -63,6 +64,9 @@ macro_rules! every_case_of_a_server {
                 one_node_is_cut_off,
                 engine_away_at_the_start,
             ];
+            chaos: [
+                nothing_is_lost_doubled_or_moved_whatever_fails,
+            ];
         }
     };
 }
@@ -92,7 +96,7 @@ const CASES_OF_A_SERVER: &[&str] = every_case_of_a_server! { names_of () };
 
 /// How many there must be: a suite that shrinks unnoticed proves nothing.
 const EXPECTED_CASES: usize = 7;
-const EXPECTED_CASES_OF_A_SERVER: usize = 8;
+const EXPECTED_CASES_OF_A_SERVER: usize = 9;
 
 #[test]
 fn every_case_is_counted() {
@@ -105,3 +109,12 @@ fn every_case_is_counted() {
 }
 
 every_case! { tests_of (sqlite, crate::engine::Engine::Sqlite) }
+
+every_case! { tests_of (redis, crate::engine::Engine::Redis) }
+every_case_of_a_server! { tests_of (redis_faults, crate::engine::Engine::Redis) }
+
+every_case! { tests_of (nats, crate::engine::Engine::Nats) }
+every_case_of_a_server! { tests_of (nats_faults, crate::engine::Engine::Nats) }
+
+every_case! { tests_of (postgres, crate::engine::Engine::Postgres) }
+every_case_of_a_server! { tests_of (postgres_faults, crate::engine::Engine::Postgres) }

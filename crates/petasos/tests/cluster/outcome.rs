@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Display,
-    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -38,8 +37,22 @@ pub(crate) struct Outcome {
     pub(crate) stored: usize,
 }
 
-/// When an engine was gone, for everybody.
-pub(crate) type Loss = Range<Instant>;
+/// When an engine was gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loss {
+    pub(crate) since: Instant,
+    /// Until then nobody could reach it.
+    pub(crate) away_until: Instant,
+    /// From then on everybody could.
+    pub(crate) until: Instant,
+}
+
+impl Loss {
+    /// How long it was gone.
+    pub(crate) fn length(&self) -> Duration {
+        self.until - self.since
+    }
+}
 
 /// How quickly a loss was noticed, and its end.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +90,7 @@ impl Outcome {
                 entry.fate
             );
             // What was sent before the loss has waited for another reason until then.
-            let begins = losses.iter().map(|loss| loss.start).filter(|at| *at < entry.ended);
+            let begins = losses.iter().map(|loss| loss.since).filter(|at| *at < entry.ended);
             let since = begins.max().map_or(entry.sent, |begin| entry.sent.max(begin));
             times.answer = times.answer.max(entry.ended.saturating_duration_since(since));
         }
@@ -89,36 +102,42 @@ impl Outcome {
 
     fn check_one_loss(&self, node: usize, loss: &Loss, is_long: bool, times: &mut Times) {
         if is_long {
-            let refused = |entry: &Entry| entry.fate == Fate::Refused(503) && loss.contains(&entry.ended);
+            let refused = |entry: &Entry| {
+                entry.fate == Fate::Refused(503) && (loss.since..loss.until).contains(&entry.ended)
+            };
             assert!(
                 self.ledgers[node].entries().iter().any(refused),
                 "node {node} refused nothing while the engine was gone"
             );
-            let unready = self.answered(node, loss.start, false);
-            let unready = unready.unwrap_or_else(|| panic!("node {node} was never unready"));
-            assert!(unready < LOSS_GOAL + BUSY, "node {node} was ready for {unready:?} without an engine");
+            let unready = self.last_ready(node, loss).map_or(Duration::ZERO, |at| at - loss.since);
+            assert!(
+                unready < LOSS_GOAL + BUSY,
+                "node {node} was ready {unready:?} after the engine had gone"
+            );
             times.unready = times.unready.max(Some(unready));
-            let lied = self.health[node].iter().find(|sample| {
-                sample.at > loss.start + unready && sample.at < loss.end && sample.ready == Some(200)
-            });
-            assert!(lied.is_none(), "node {node} was ready in the middle of a loss: {lied:?}");
         }
-        let ready = self.answered(node, loss.end, true);
+        let ready = self.ready_after(node, loss.until);
         let ready = ready.unwrap_or_else(|| panic!("node {node} was not ready again"));
         times.ready = times.ready.max(ready);
         for followed in self.staying_at(node) {
             let first =
-                followed.first_after(loss.end).unwrap_or_else(|| panic!("node {node} delivered no more"));
-            times.delivery = times.delivery.max(first - loss.end);
+                followed.first_after(loss.until).unwrap_or_else(|| panic!("node {node} delivered no more"));
+            times.delivery = times.delivery.max(first - loss.until);
         }
         assert!(times.ready < RETURN_LIMIT && times.delivery < RETURN_LIMIT, "node {node}: {times:?}");
     }
 
-    /// How long after a moment a node first said that it is ready, or that it is not.
-    fn answered(&self, node: usize, after: Instant, ready: bool) -> Option<Duration> {
-        let mut samples = self.health[node].iter().filter(|sample| sample.at >= after);
-        let found = samples.find(|sample| sample.ready.is_some_and(|status| (status == 200) == ready));
-        found.map(|sample| sample.at - after)
+    /// How long after a moment a node first said that it is ready.
+    fn ready_after(&self, node: usize, moment: Instant) -> Option<Duration> {
+        let mut samples = self.health[node].iter().filter(|sample| sample.at >= moment);
+        samples.find(|sample| sample.ready == Some(200)).map(|sample| sample.at - moment)
+    }
+
+    /// When a node said for the last time in a loss that it is ready.
+    fn last_ready(&self, node: usize, loss: &Loss) -> Option<Instant> {
+        let during = self.health[node].iter().rev().filter(|sample| sample.at < loss.away_until);
+        let mut ready = during.filter(|sample| sample.ready == Some(200)).map(|sample| sample.at);
+        ready.next().filter(|at| *at > loss.since)
     }
 
     /// No stream of a node ended by itself, and none was silent for long.

@@ -13,7 +13,7 @@ use rand::Rng;
 use serde_json::Value;
 
 use crate::{
-    cluster::{Cluster, LEASE, NODES, until},
+    cluster::{Cluster, LEASE, NODES, eventually},
     engine::Engine,
     list::{List, listed},
 };
@@ -72,7 +72,11 @@ pub(crate) async fn every_list_goes_on_in_the_events_of_every_node(engine: Engin
         let mut stream = other.subscribe(observed()).after(&list.last_event_id).await;
         assert_eq!(stream.cursor(), list.last_event_id, "the cursor of a list is known on every node");
         let behind = changes(&mut stream).await;
-        assert_eq!(applied(list, &behind), last.ids, "a list of node {asked}, and what came behind it");
+        let after = match engine.lists_exactly() {
+            true => applied(list, &behind),
+            false => overwritten(list, &behind),
+        };
+        assert_eq!(after, last.ids, "a list of node {asked}, and what came behind it");
     }
     println!(
         "{}: {} lists taken while {} subscriptions came and {} went, each complete and gone on from on another node",
@@ -134,7 +138,7 @@ pub(crate) async fn a_node_that_was_paused_is_listed_again(engine: Engine) {
     let hubs: Vec<_> = cluster.nodes.iter().map(Node::hub).collect();
     let before = settled(&hubs, SUBSCRIBERS * NODES).await;
     cluster.nodes[0].pause();
-    let gone = until(EXPIRY_LIMIT, "the end of what a paused node has", async || {
+    let gone = eventually(EXPIRY_LIMIT, "the end of what a paused node has", async || {
         listed(&hubs[1], ROOM).await.is_some_and(|list| list.ids.len() == SUBSCRIBERS * (NODES - 1))
     })
     .await;
@@ -169,7 +173,7 @@ async fn settled(hubs: &[TestHub], count: usize) -> List {
         }
         lists.iter().all(|list| list.as_ref().is_some_and(|ids| ids.len() == count && *list == lists[0]))
     };
-    until(EXPIRY_LIMIT, &format!("a list of {count} on every node"), same).await;
+    eventually(EXPIRY_LIMIT, &format!("a list of {count} on every node"), same).await;
     listed(&hubs[0], ROOM).await.unwrap()
 }
 
@@ -211,6 +215,19 @@ fn applied(list: &List, changes: &[Change]) -> BTreeSet<String> {
     for (id, active) in changes {
         let is_new = if *active { ids.insert(id.clone()) } else { ids.remove(id) };
         assert!(is_new, "{id} is told to be {active} twice");
+    }
+    ids
+}
+
+/// A list after these changes, some of which may be in it already.
+fn overwritten(list: &List, changes: &[Change]) -> BTreeSet<String> {
+    let mut ids = list.ids.clone();
+    for (id, active) in changes {
+        if *active {
+            ids.insert(id.clone())
+        } else {
+            ids.remove(id)
+        };
     }
     ids
 }

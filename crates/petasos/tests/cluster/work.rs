@@ -29,7 +29,7 @@ const MARKER: &str = "the end";
 const PUBLISHERS: usize = 2;
 
 /// Between two updates of a publisher.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Subscribers on each node that stay.
 pub(crate) const STAYING: usize = 2;

@@ -38,6 +38,7 @@ pub(super) async fn distribute(
                         shared.recent.forget();
                         shared.lag.give_up();
                         inboxes.iter().for_each(|inbox| inbox.gap());
+                        shared.gaps.send_modify(|gaps| *gaps += 1);
                     } else {
                         tokio::time::sleep(RETRY_INTERVAL).await;
                     }

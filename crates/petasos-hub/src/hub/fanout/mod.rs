@@ -101,6 +101,8 @@ pub(super) struct Shared {
     pub(super) lag: Arc<Lag>,
     pub(super) budget: Arc<Budget>,
     pub(super) census: Census,
+    /// How often the log was found to have a gap: what was announced may be among what is lost.
+    pub(super) gaps: watch::Sender<u64>,
 }
 
 /// The fan-out as the rest of the hub sees it.

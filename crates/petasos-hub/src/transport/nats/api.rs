@@ -43,7 +43,7 @@ pub(super) enum CallError {
     NoResponders,
     /// No answer in time: it may have happened.
     Silent,
-    /// There is no connection.
+    /// There is no connection, or it was lost before the answer came: it may have happened.
     Lost,
 }
 
@@ -186,9 +186,20 @@ impl Api {
         payload: Bytes,
     ) -> Result<Message, CallError> {
         let calling = async {
-            self.link.wait_up(CALL_TIMEOUT).await.map_err(|_| CallError::Lost)?;
-            let request = async_nats::Request::new().payload(payload).headers(headers).timeout(None);
-            match self.link.client.send_request(subject, request).await {
+            let generation = self.link.wait_up(CALL_TIMEOUT).await.map_err(|_| CallError::Lost)?.generation;
+            // With an inbox of its own: in the shared one the library keeps a place for ever for what is never answered.
+            let inbox = self.link.client.new_inbox();
+            let request =
+                async_nats::Request::new().payload(payload).headers(headers).timeout(None).inbox(inbox);
+            // No answer comes over another connection than the one that the question went over.
+            let mut changes = self.link.watch();
+            let lost = changes.wait_for(|state| state.generation != generation || !state.is_up);
+            let answer = tokio::select! {
+                biased;
+                answer = self.link.client.send_request(subject, request) => answer,
+                _ = lost => return Err(CallError::Lost),
+            };
+            match answer {
                 Ok(message) if message.status == Some(StatusCode::NO_RESPONDERS) => {
                     Err(CallError::NoResponders)
                 }

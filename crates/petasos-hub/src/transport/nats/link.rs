@@ -94,7 +94,8 @@ impl Link {
                 }
                 std::future::ready(())
             });
-        let connecting = options.connect(config.servers.clone());
+        // It holds buffers of its own.
+        let connecting = Box::pin(options.connect(config.servers.clone()));
         let location = &config.location;
         let client = match tokio::time::timeout(CONNECT_TIMEOUT * 2, connecting).await {
             Ok(Ok(client)) => client,
@@ -121,6 +122,9 @@ impl Link {
 
     /// Waits until there is a connection.
     pub(super) async fn wait_up(&self, patience: Duration) -> Result<LinkState, TransportError> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(TransportError::closed());
+        }
         let mut state = self.state.clone();
         match tokio::time::timeout(patience, state.wait_for(|state| state.is_up)).await {
             Ok(Ok(state)) => Ok(*state),
@@ -128,15 +132,19 @@ impl Link {
         }
     }
 
-    /// Lets go: no attempt to connect is made from now on.
-    pub(super) fn close(&self) {
+    /// Lets go: of the connection, and no attempt to make another is made from now on.
+    pub(super) async fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
+        if self.state().is_up {
+            // Where it is lost meanwhile, there is nothing to let go of.
+            let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.client.drain()).await;
+        }
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.close();
+        self.is_closed.store(true, Ordering::Release);
     }
 }
 

@@ -177,8 +177,8 @@ impl Transport for NatsTransport {
             tracing::warn!("NATS did not acknowledge everything before the end");
         }
         self.store.status.close();
-        self.store.api.link().close();
-        self.store.reads.link().close();
+        self.store.api.link().close().await;
+        self.store.reads.link().close().await;
     }
 }
 

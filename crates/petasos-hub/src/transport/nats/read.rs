@@ -85,8 +85,14 @@ pub(super) async fn page(
         let pulled = match tokio::time::timeout(LAG, puller.next()).await {
             Ok(Ok(pulled)) if pulled.sequence < from => continue,
             Ok(Ok(pulled)) => pulled,
-            Ok(Err(ended)) => {
+            Ok(Err(ended)) if Instant::now() >= deadline => {
                 return Err(TransportError::unavailable(format!("reading the log: {}", ended.0)));
+            }
+            Ok(Err(_)) => {
+                store.reads.link().wait_up(LAG).await?;
+                let batch = limit.events - page.events.len();
+                puller = Puller::open(&store.reads, &store.streams.log, None, from, span.min(batch)).await?;
+                continue;
             }
             Err(_) => {
                 let selector = json!({ "seq": from, "next_by_subj": store.streams.event_subjects() });

@@ -2,7 +2,7 @@
 //! settings, refused where they are somebody else's.
 //!
 //! An event's subject ends in a number made of its id, one of [`BUCKETS`], so that an id is found by asking for the next
-//! message of its subject, and so that the server's memory for subjects is bounded (it keeps some 130 bytes for each).
+//! message of its subject, and so that the server's memory for subjects is bounded (it keeps up to 300 bytes for each).
 //! One subject for each id would save the few messages that are looked at in vain, and cost that memory for each event.
 
 use std::sync::atomic::{AtomicU64, Ordering};

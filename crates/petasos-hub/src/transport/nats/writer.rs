@@ -44,10 +44,12 @@ const RESEND: Duration = Duration::from_millis(500);
 /// Between attempts to write again to an engine that takes nothing.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Without an acknowledgement for so long the engine is asked whether it works.
-const IDLE: Duration = Duration::from_secs(2);
+/// Without an acknowledgement for so long the engine is asked whether it works, and how long it may take to answer:
+/// together less than the two seconds in which a loss is to be told.
+const IDLE: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_millis(750);
 
-/// How long a look at the engine may take.
+/// How long a look at the streams may take, which is half a dozen questions.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// Changes of presence that are written together.
@@ -200,7 +202,11 @@ impl Writer {
                     self.works();
                 }
             }
-            Err(CallError::NoResponders) => self.fails(&TransportError::from(CallError::NoResponders)),
+            Err(CallError::NoResponders) => {
+                // Nothing is sent to a stream that is gone, or has no leader, until it was looked at.
+                self.ensured = None;
+                self.fails(&TransportError::from(CallError::NoResponders));
+            }
             Err(CallError::Refused { code, text }) => {
                 let error = CallError::Refused { code: *code, text: text.clone() };
                 if !error.is_passing() {
@@ -239,13 +245,35 @@ impl Writer {
                 job.finish(Ok(outcome));
                 continue;
             }
-            match self.messages(&job).await {
+            match self.messages_in_time(&job).await {
                 Ok((position, messages)) => self.window.push(job, position, messages),
-                Err(error) => job.finish(Err(error)),
+                Err(error) => {
+                    if error.is_retryable() {
+                        self.fails(&error);
+                    }
+                    job.finish(Err(error));
+                }
             }
         }
         // Jobs without messages are done.
         self.settle().await;
+    }
+
+    /// As [`Self::messages`], which asks the engine things. While it does, nothing else notices that the engine is silent.
+    async fn messages_in_time(
+        &mut self,
+        job: &Job,
+    ) -> Result<(Option<Position>, Vec<Outgoing>), TransportError> {
+        let made = {
+            let mut making = std::pin::pin!(self.messages(job));
+            if let Ok(made) = tokio::time::timeout(LOOK_TIMEOUT, &mut making).await {
+                return made;
+            }
+            self.store.status.failed(TransportError::from(CallError::Silent));
+            making.await
+        };
+        self.is_failing = true;
+        made
     }
 
     /// The messages of a job, and the position of its last event that is stored already.
@@ -351,7 +379,7 @@ impl Writer {
             self.send_again().await;
         } else if self.heard.elapsed() >= IDLE && !self.window.is_waiting() {
             self.tried = Instant::now();
-            match tokio::time::timeout(LOOK_TIMEOUT, read::log_info(&self.store)).await {
+            match tokio::time::timeout(IDLE_TIMEOUT, read::log_info(&self.store)).await {
                 Ok(Ok(_)) => self.heard = Instant::now(),
                 Ok(Err(error)) => self.fails(&error),
                 Err(_) => self.fails(&TransportError::from(CallError::Silent)),

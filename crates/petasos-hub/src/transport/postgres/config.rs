@@ -1,6 +1,10 @@
 //! Where a log is, how its server is reached, and what is kept.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use crate::transport::{
     Retention,
@@ -34,6 +38,8 @@ pub struct PostgresConfig {
     pub(super) synchronous_commit: Option<&'static str>,
     pub(super) connect_timeout: Duration,
     pub(super) retention: Option<Retention>,
+    /// Which of the hosts was connected to last.
+    pub(super) preferred: Arc<AtomicUsize>,
 }
 
 /// How much TLS there must be; the words are those of libpq.
@@ -56,10 +62,13 @@ impl PostgresConfig {
         let mut take = |name: &str| address.take(name).map(|value| Secret::expose(&value).to_owned());
         let schema = take("schema").unwrap_or_else(|| DEFAULT_SCHEMA.to_owned());
         check_schema(&schema)?;
-        let root_certificate = take("sslrootcert").filter(|path| path != "system").map(PathBuf::from);
+        let root_certificate = take("sslrootcert");
+        let names_certificate = root_certificate.is_some();
+        let trusts_system = root_certificate.as_deref() == Some("system");
+        let root_certificate = root_certificate.filter(|path| path != "system").map(PathBuf::from);
         let tls = match take("sslmode").as_deref() {
             // Whoever names a certificate wants it to be checked.
-            None if root_certificate.is_some() => TlsMode::VerifyFull,
+            None if names_certificate => TlsMode::VerifyFull,
             None | Some("prefer") => TlsMode::Prefer,
             Some("disable") => TlsMode::Disable,
             Some("require") => TlsMode::Require,
@@ -67,6 +76,10 @@ impl PostgresConfig {
             Some("verify-full") => TlsMode::VerifyFull,
             Some(_) => return Err("sslmode is disable, prefer, require, verify-ca or verify-full".to_owned()),
         };
+        if trusts_system && tls != TlsMode::VerifyFull {
+            // Anybody has a certificate that one of the system's authorities has signed.
+            return Err("sslrootcert=system needs sslmode=verify-full".to_owned());
+        }
         let client_certificate = match (take("sslcert"), take("sslkey")) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
@@ -106,6 +119,7 @@ impl PostgresConfig {
             synchronous_commit,
             connect_timeout,
             retention: config.retention,
+            preferred: Arc::default(),
         };
         super::tls::check(&config)?;
         Ok(config)
@@ -164,6 +178,14 @@ mod tests {
     }
 
     #[test]
+    fn the_system_s_certificates_are_checked_where_they_are_named() {
+        for parameters in ["sslrootcert=system", "sslrootcert=system&sslmode=verify-full"] {
+            let config = config(&format!("postgres://h/d?{parameters}")).expect("a configuration");
+            assert_eq!((config.tls, config.root_certificate), (TlsMode::VerifyFull, None), "{parameters}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_and_no_secret_is_quoted() {
         for (parameters, said) in [
             ("schema=a-b", "letters"),
@@ -174,6 +196,9 @@ mod tests {
             ("sslcert=x", "belong together"),
             ("sslmode=disable&sslrootcert=x", "no certificates"),
             ("sslrootcert=/nowhere.pem", "cannot be read"),
+            ("sslrootcert=system&sslmode=require", "verify-full"),
+            ("sslrootcert=system&sslmode=verify-ca", "verify-full"),
+            ("sslrootcert=system&sslmode=disable", "verify-full"),
             ("synchronous_commit=hunter2", "remote_apply"),
             ("connect_timeout=0", "seconds"),
             ("colour=hunter2", "no parameter colour"),

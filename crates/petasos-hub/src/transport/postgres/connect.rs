@@ -1,7 +1,12 @@
 //! A connection to the server. Concurrency: one task per connection moves its bytes; it ends with its [`Session`], and
 //! the server with it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -21,9 +26,12 @@ use super::{
     error::translate,
     tls,
 };
-use crate::transport::{ErrorKind, TransportError, remote::Secret};
+use crate::transport::{
+    ErrorKind, TransportError,
+    remote::{Host, Secret},
+};
 
-/// How long logging in may take, beyond the time that connecting to each host may.
+/// How long logging in to a host may take, beyond the time that connecting to it may.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// After so long without a sign of life of the server's host the connection is given up.
@@ -36,10 +44,14 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// these, and plans must not depend on when a table was last analyzed.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off; \
      SET search_path = pg_catalog, pg_temp; SET enable_seqscan = off; SET jit = off; SET bytea_output = 'hex'; \
-     SET statement_timeout = '60s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '10s'";
+     SET idle_in_transaction_session_timeout = '10s'";
+
+/// How long a statement may take, and one that may take long.
+const LIMITS: &str = "SET statement_timeout = '60s'; SET lock_timeout = '4s'";
+const LONG_LIMITS: &str = "SET statement_timeout = '600s'; SET lock_timeout = '60s'";
 
 /// What is done with notifications.
-pub(super) type OnNotification = Box<dyn Fn(Notification) + Send>;
+pub(super) type OnNotification = Arc<dyn Fn(Notification) + Send + Sync>;
 
 /// A connection that is logged in and set up.
 pub(super) struct Session {
@@ -56,48 +68,74 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects to the first of the hosts that takes writes.
+    /// Connects to the first of the hosts that takes writes, beginning with the one that did last. Each of their addresses
+    /// has a time of its own: one that accepts connections and never answers keeps nobody from the others.
     pub(super) async fn open(
         config: &PostgresConfig,
         on_notification: Option<OnNotification>,
     ) -> Result<Self, TransportError> {
-        let hosts = u32::try_from(config.address.hosts.len()).unwrap_or(1);
-        let patience = config.connect_timeout * hosts + LOGIN_PATIENCE;
-        timeout(patience, Self::connect(config, on_notification)).await.unwrap_or_else(|_| {
-            Err(TransportError::unavailable(format!(
-                "cannot connect to {}: it does not answer within {} s",
-                config.address.shown(DEFAULT_PORT),
-                patience.as_secs()
-            )))
-        })
+        let what = || format!("cannot connect to {}", config.address.shown(DEFAULT_PORT));
+        let tls = tls::client(config)
+            .map_err(|error| TransportError::new(ErrorKind::Invalid, format!("{}: {error}", what())))?;
+        let patience = config.connect_timeout + LOGIN_PATIENCE;
+        let too_late = || {
+            let seconds = patience.as_secs();
+            TransportError::unavailable(format!("{}: it does not answer within {seconds} s", what()))
+        };
+        let hosts = &config.address.hosts;
+        let first = config.preferred.load(Ordering::Relaxed);
+        let mut failure = None;
+        for index in (0..hosts.len()).map(|offset| (first + offset) % hosts.len()) {
+            let addresses = match timeout(patience, addresses(&hosts[index])).await {
+                Ok(Ok(addresses)) => addresses,
+                Ok(Err(error)) => {
+                    failure = Some(TransportError::unavailable(format!("{}: {error}", what())));
+                    continue;
+                }
+                Err(_) => {
+                    failure = Some(too_late());
+                    continue;
+                }
+            };
+            for address in addresses {
+                let parameters = parameters(config, &hosts[index], address);
+                let connected = Self::connect(config, &parameters, tls.clone(), on_notification.clone());
+                match timeout(patience, connected).await {
+                    Ok(Ok(session)) => {
+                        config.preferred.store(index, Ordering::Relaxed);
+                        return Ok(session);
+                    }
+                    Ok(Err(error)) => failure = Some(translate(&error, &what())),
+                    Err(_) => failure = Some(too_late()),
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| TransportError::unavailable(format!("{}: it has no address", what()))))
     }
 
     async fn connect(
         config: &PostgresConfig,
+        parameters: &Config,
+        tls: Option<rustls::ClientConfig>,
         on_notification: Option<OnNotification>,
-    ) -> Result<Self, TransportError> {
-        let what = || format!("cannot connect to {}", config.address.shown(DEFAULT_PORT));
-        let fail = |error: tokio_postgres::Error| translate(&error, &what());
-        let tls = tls::client(config)
-            .map_err(|error| TransportError::new(ErrorKind::Invalid, format!("{}: {error}", what())))?;
+    ) -> Result<Self, tokio_postgres::Error> {
         let closed = CancellationToken::new();
         let (client, task) = match tls {
             None => {
-                let (client, connection) = parameters(config).connect(NoTls).await.map_err(fail)?;
+                let (client, connection) = parameters.connect(NoTls).await?;
                 (client, tokio::spawn(drive(connection, on_notification, closed.clone())))
             }
             Some(tls) => {
-                let tls = MakeRustlsConnect::new(tls);
-                let (client, connection) = parameters(config).connect(tls).await.map_err(fail)?;
+                let (client, connection) = parameters.connect(MakeRustlsConnect::new(tls)).await?;
                 (client, tokio::spawn(drive(connection, on_notification, closed.clone())))
             }
         };
         let session = Self { client, statements: Mutex::default(), closed, task: task.abort_handle() };
-        let mut settings = SETTINGS.to_owned();
+        let mut settings = format!("{SETTINGS}; {LIMITS}");
         if let Some(value) = config.synchronous_commit {
             settings.push_str(&format!("; SET synchronous_commit = '{value}'"));
         }
-        session.client.batch_execute(&settings).await.map_err(fail)?;
+        session.client.batch_execute(&settings).await?;
         Ok(session)
     }
 
@@ -129,10 +167,20 @@ impl Drop for Session {
     }
 }
 
-fn parameters(config: &PostgresConfig) -> Config {
+/// The addresses that a host has now; `None` is a Unix socket.
+async fn addresses(host: &Host) -> std::io::Result<Vec<Option<IpAddr>>> {
+    if host.name.starts_with('/') {
+        return Ok(vec![None]);
+    }
+    let port = host.port.unwrap_or(DEFAULT_PORT);
+    Ok(tokio::net::lookup_host((&*host.name, port)).await?.map(|address| Some(address.ip())).collect())
+}
+
+fn parameters(config: &PostgresConfig, host: &Host, address: Option<IpAddr>) -> Config {
     let mut parameters = Config::new();
-    for host in &config.address.hosts {
-        parameters.host(&host.name).port(host.port.unwrap_or(DEFAULT_PORT));
+    parameters.host(&host.name).port(host.port.unwrap_or(DEFAULT_PORT));
+    if let Some(address) = address {
+        parameters.hostaddr(address);
     }
     if let Some(user) = &config.address.username {
         parameters.user(user);
@@ -190,19 +238,29 @@ async fn drive<S, T>(
     }
 }
 
-/// Connections for reads and small writes: a few, opened when they are needed.
+/// Connections for questions: a few, opened when they are needed; more questions wait.
 #[derive(Debug)]
 pub(super) struct Pool {
     config: PostgresConfig,
-    idle: Mutex<Vec<Arc<Session>>>,
+    idle: Mutex<Idle>,
     permits: tokio::sync::Semaphore,
 }
 
-/// Reads that run at once; more wait.
-const POOL_CONNECTIONS: usize = 4;
+#[derive(Debug, Default)]
+struct Idle {
+    sessions: Vec<Arc<Session>>,
+    /// Cancelled when all connections of before are given up.
+    era: CancellationToken,
+}
 
 /// How long one question may take before its connection is given up. A page of a log takes milliseconds.
-const QUESTION_PATIENCE: Duration = Duration::from_secs(20);
+const QUESTION_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same for what live streams and leases wait for.
+pub(super) const PROMPT: Duration = Duration::from_secs(3);
+
+/// How often one question is asked again because its connection was given up.
+const INTERRUPTIONS: u32 = 3;
 
 /// What ends a question.
 #[derive(Debug)]
@@ -220,8 +278,8 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 impl Pool {
-    pub(super) fn new(config: PostgresConfig) -> Self {
-        let permits = tokio::sync::Semaphore::new(POOL_CONNECTIONS);
+    pub(super) fn new(config: PostgresConfig, connections: usize) -> Self {
+        let permits = tokio::sync::Semaphore::new(connections);
         Self { config, idle: Mutex::default(), permits }
     }
 
@@ -263,31 +321,65 @@ impl Pool {
         ask: impl Fn(Arc<Session>) -> F + Send + Sync,
     ) -> Result<T, TransportError> {
         let _permit = self.permits.acquire().await.map_err(|_| TransportError::closed())?;
+        let is_long = patience > QUESTION_PATIENCE;
+        let mut interruptions = 0;
         loop {
             let idle = if tries > 1 { self.take_idle() } else { None };
             let is_fresh = idle.is_none();
-            let session = match idle {
-                Some(session) => session,
-                None => Arc::new(Session::open(&self.config, None).await?),
+            let (session, era) = match idle {
+                Some(found) => found,
+                None => {
+                    let session = Arc::new(Session::open(&self.config, None).await?);
+                    (session, self.idle.lock().era.clone())
+                }
             };
-            let answer = timeout(patience, ask(Arc::clone(&session))).await.map_err(|_| {
-                TransportError::unavailable(format!(
-                    "{what}: the server did not answer within {} s",
-                    patience.as_secs()
-                ))
-            })?;
+            let question = async {
+                if is_long {
+                    session.client.batch_execute(LONG_LIMITS).await?;
+                }
+                let answer = ask(Arc::clone(&session)).await?;
+                if is_long {
+                    session.client.batch_execute(LIMITS).await?;
+                }
+                Ok(answer)
+            };
+            let answer = tokio::select! {
+                answer = timeout(patience, question) => answer.map_err(|_| {
+                    TransportError::unavailable(format!(
+                        "{what}: the server did not answer within {} s",
+                        patience.as_secs()
+                    ))
+                })?,
+                () = era.cancelled(), if !is_long && tries > 1 => {
+                    interruptions += 1;
+                    if interruptions > INTERRUPTIONS {
+                        return Err(TransportError::unavailable(format!("{what}: the connection was given up")));
+                    }
+                    continue;
+                }
+            };
+            // One with the limits of what takes long is not used for anything else.
+            let give_back = || {
+                if !era.is_cancelled() {
+                    self.give_back(Arc::clone(&session));
+                }
+            };
             match answer {
                 Ok(answer) => {
-                    self.give_back(session);
+                    give_back();
                     return Ok(answer);
                 }
                 Err(Fault::Answer(error)) => {
-                    self.give_back(session);
+                    if !is_long {
+                        give_back();
+                    }
                     return Err(error);
                 }
                 Err(Fault::Engine(error)) => {
                     if !super::error::is_lost(&error) {
-                        self.give_back(session);
+                        if !is_long {
+                            give_back();
+                        }
                     } else if !is_fresh {
                         continue;
                     }
@@ -297,26 +389,34 @@ impl Pool {
         }
     }
 
-    fn take_idle(&self) -> Option<Arc<Session>> {
+    fn take_idle(&self) -> Option<(Arc<Session>, CancellationToken)> {
         let mut idle = self.idle.lock();
-        idle.retain(|session| !session.is_closed());
-        idle.pop()
+        idle.sessions.retain(|session| !session.is_closed());
+        Some((idle.sessions.pop()?, idle.era.clone()))
     }
 
     pub(super) fn give_back(&self, session: Arc<Session>) {
         if !self.permits.is_closed() && !session.is_closed() {
-            self.idle.lock().push(session);
+            self.idle.lock().sessions.push(session);
         }
     }
 
     /// Forgets the connections that nobody uses at the moment: they may lead to a server that is no longer the log's.
+    pub(super) fn forget_idle(&self) {
+        self.idle.lock().sessions.clear();
+    }
+
+    /// Gives up all connections, those too that wait for an answer: where one connection was lost the others may be
+    /// without a sign. What was asked on them is asked again on new ones.
     pub(super) fn renew(&self) {
-        self.idle.lock().clear();
+        let mut idle = self.idle.lock();
+        idle.sessions.clear();
+        std::mem::take(&mut idle.era).cancel();
     }
 
     /// No more questions; connections that are idle are closed.
     pub(super) fn close(&self) {
         self.permits.close();
-        self.idle.lock().clear();
+        self.forget_idle();
     }
 }

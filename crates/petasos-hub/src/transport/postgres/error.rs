@@ -35,22 +35,31 @@ fn advice(code: &SqlState) -> (ErrorKind, &'static str) {
             (Invalid, ": check user and password in the transport URL, and the server's pg_hba.conf")
         }
         "3D000" => (Invalid, ": create the database, or name another one in the transport URL"),
-        "42501" => (Invalid, ": grant the hub's role what it needs; see docs/postgresql.md, roles"),
+        // On a running hub somebody can mend it.
+        "42501" => (Unavailable, ": grant the hub's role what it needs; see docs/postgresql.md, roles"),
         "3F000" | "42P01" | "42883" | "42703" => {
             (Unavailable, ": the hub's tables are not there; `petasos check --apply` makes them")
         }
-        class if class.starts_with("22") || class.starts_with("54") => (Invalid, ""),
+        class if class.starts_with("22") => (Invalid, ""),
         "25006" => {
             (Unavailable, ": this server is a standby or read-only; name the primary in the transport URL")
         }
         "53100" => (Unavailable, ": the server's disk is full: free space there, no restart is needed"),
-        "53300" => (Unavailable, ": raise max_connections; a hub uses up to six connections"),
+        "53300" => (Unavailable, ": raise max_connections; a hub uses up to eight connections"),
         "57P01" | "57P02" | "57P03" => (Unavailable, ": the server stops or starts"),
         "55P03" => (Unavailable, ": another transaction holds the log for too long"),
         "XX001" | "XX002" => {
             (Corrupt, ": the database is damaged; restore it, or look at it with pg_amcheck")
         }
         _ => (Unavailable, ""),
+    }
+}
+
+/// Whether it is about what was to be stored, so that another attempt ends the same way.
+pub(super) fn is_about_data(error: &Error) -> bool {
+    match error.as_db_error() {
+        Some(database) => database.code().code().starts_with("22"),
+        None => is_refused_locally(error),
     }
 }
 

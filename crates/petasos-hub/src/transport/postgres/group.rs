@@ -82,13 +82,30 @@ impl Group {
     }
 }
 
+/// What is kept, as the functions of the schema take it.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    pub(super) events: i64,
+    pub(super) bytes: i64,
+    pub(super) age_ms: Option<i64>,
+}
+
+impl Bounds {
+    pub(super) fn of(retention: Option<Retention>) -> Self {
+        let Some(retention) = retention else { return Self { events: 0, bytes: 0, age_ms: None } };
+        // More than a column can hold is no bound.
+        let bound = |value: u64| i64::try_from(value).unwrap_or(0);
+        let age_ms = retention.age.and_then(|age| i64::try_from(age.as_millis()).ok());
+        Self { events: bound(retention.events), bytes: bound(retention.bytes), age_ms }
+    }
+}
+
 /// Appends entries in one transaction. `at_ms` has the time of each.
 pub(super) async fn append(
     session: &Session,
     sql: &Sql,
     sender: Option<Sender>,
     retention: Option<Retention>,
-    oldest_ms: u64,
     entries: &[Append],
     at_ms: &[u64],
 ) -> Result<Stored, Fault> {
@@ -97,17 +114,14 @@ pub(super) async fn append(
     let writer = sender.map(|sender| sender.writer);
     let session_id = sender.map(|sender| sender.session);
     let sequence = sender.map(|sender| sender.sequence);
-    let bound = |value: Option<u64>| i64::try_from(value.unwrap_or_default()).unwrap_or(0);
-    let max_events = bound(retention.map(|retention| retention.events));
-    let max_bytes = bound(retention.map(|retention| retention.bytes));
-    let oldest_ms = (oldest_ms > 0).then_some(oldest_ms.cast_signed());
+    let Bounds { events: max_events, bytes: max_bytes, age_ms } = Bounds::of(retention);
     let parameters: [&(dyn ToSql + Sync); 25] = [
         &writer,
         &session_id,
         &sequence,
         &max_events,
         &max_bytes,
-        &oldest_ms,
+        &age_ms,
         &columns.at_ms,
         &columns.retry_ms,
         &columns.id_hash,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Store, connect::Fault, group, read, row};
+use super::{Store, connect::Fault, group, maintain::DISCARD_EVENTS, read, row};
 use crate::transport::{Append, LogStats, Position, StoredEvent, TransportError, Verification};
 
 /// How long a count of everything may take.
@@ -13,7 +13,7 @@ const VERIFY_ROWS: i64 = 5_000;
 
 /// See [`crate::transport::Transport::stats`].
 pub(super) async fn stats(store: &Store) -> Result<LogStats, TransportError> {
-    let oldest_ms = store.oldest_ms().cast_signed();
+    let age_ms = store.age_ms();
     let schema = store.config.quoted_schema();
     let schema = &schema;
     store
@@ -24,7 +24,7 @@ pub(super) async fn stats(store: &Store) -> Result<LogStats, TransportError> {
             let mut edges = Vec::new();
             for sql in [&store.sql.oldest, &store.sql.newest] {
                 let statement = session.prepared(sql).await?;
-                let row = session.client.query_opt(&statement, &[&oldest_ms]).await?;
+                let row = session.client.query_opt(&statement, &[&age_ms]).await?;
                 let event = row.map(|row| row::decode(&row, 0)).transpose().map_err(Fault::Answer)?;
                 edges.push(event.flatten());
             }
@@ -53,8 +53,7 @@ pub(super) async fn import(store: &Store, events: Vec<StoredEvent>) -> Result<()
     store
         .pool
         .ask_once("cannot import into the log", LONG, |session| async move {
-            let (retention, oldest_ms) = (store.config.retention, store.oldest_ms());
-            group::append(&session, &store.sql, None, retention, oldest_ms, entries, times).await
+            group::append(&session, &store.sql, None, store.config.retention, entries, times).await
         })
         .await
         .map(|_| ())
@@ -63,15 +62,22 @@ pub(super) async fn import(store: &Store, events: Vec<StoredEvent>) -> Result<()
 /// See [`crate::transport::Transport::discard`].
 pub(super) async fn discard(store: &Store, until: Position) -> Result<u64, TransportError> {
     let until = read::signed(until.0);
-    store
-        .pool
-        .ask_for("cannot discard events", LONG, |session| async move {
-            let statement = session.prepared(&store.sql.discard).await?;
-            let row = session.client.query_one(&statement, &[&until]).await?;
-            row::get::<i64>(&row, 0).map_err(Fault::Answer)
-        })
-        .await
-        .map(i64::cast_unsigned)
+    let mut discarded = 0;
+    loop {
+        // In steps: appends wait no longer than one takes.
+        let gone = store
+            .pool
+            .ask_for("cannot discard events", LONG, |session| async move {
+                let statement = session.prepared(&store.sql.discard).await?;
+                let row = session.client.query_one(&statement, &[&until, &DISCARD_EVENTS]).await?;
+                row::get::<i64>(&row, 0).map_err(Fault::Answer)
+            })
+            .await?;
+        discarded += gone.cast_unsigned();
+        if gone < DISCARD_EVENTS {
+            return Ok(discarded);
+        }
+    }
 }
 
 /// See [`crate::transport::Transport::verify`].

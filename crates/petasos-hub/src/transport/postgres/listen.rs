@@ -27,10 +27,11 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// Runs until the transport is closed.
 pub(super) async fn run(store: Arc<Store>) {
     let mut pause = FIRST_PAUSE;
+    let mut is_first = true;
     loop {
         let ended = tokio::select! {
             () = store.closed.cancelled() => return,
-            ended = listen(&store, &mut pause) => ended,
+            ended = listen(&store, &mut pause, &mut is_first) => ended,
         };
         tracing::warn!(error = %ended, "the log's announcements cannot be heard; trying again");
         tokio::select! {
@@ -41,11 +42,11 @@ pub(super) async fn run(store: Arc<Store>) {
 }
 
 /// Listens until the connection fails, and says why it did.
-async fn listen(store: &Arc<Store>, pause: &mut Duration) -> TransportError {
+async fn listen(store: &Arc<Store>, pause: &mut Duration, is_first: &mut bool) -> TransportError {
     let session = {
         let store = Arc::clone(store);
         let config = store.config.clone();
-        Session::open(&config, Some(Box::new(move |notification| hear(&store, &notification)))).await
+        Session::open(&config, Some(Arc::new(move |notification| hear(&store, &notification)))).await
     };
     let session = match session {
         Ok(session) => session,
@@ -64,6 +65,11 @@ async fn listen(store: &Arc<Store>, pause: &mut Duration) -> TransportError {
         return fail(fault);
     }
     *pause = FIRST_PAUSE;
+    if !std::mem::take(is_first) {
+        // Tails and leases may wait on connections that were lost as this one was.
+        store.pool.renew();
+        store.urgent.renew();
+    }
     loop {
         match timeout(HEARTBEAT_PATIENCE, continuity::head(&session, &store.sql)).await {
             Ok(Ok((head, _))) => tell(store, head.position.0),

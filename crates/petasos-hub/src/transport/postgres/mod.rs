@@ -1,7 +1,7 @@
 //! A log in PostgreSQL, shared by the hubs of a cluster; see `docs/postgresql.md`.
 //!
 //! Who owns what: the writer (`writer`) is a task with a connection of its own, which sends groups of appends; the listener
-//! (`listen`) is one with another connection, which hears what other nodes append; reads (`read`) use a small pool
+//! (`listen`) is one with another connection, which hears what other nodes append; reads (`read`) use small pools
 //! (`connect`); housekeeping (`maintain`) is a task. All state is in the database, and all that must be atomic is one call of a
 //! function there (`schema_1.sql`): appends take a lock, so that positions become visible in their order.
 
@@ -61,6 +61,10 @@ use super::{
 /// Commits that a tail may be behind before it reads them from the database instead.
 const COMMITTED_BATCHES: usize = 64;
 
+/// Connections for reads, and for what must not wait for the reads of many subscribers: tails, leases, housekeeping.
+const READ_CONNECTIONS: usize = 4;
+const URGENT_CONNECTIONS: usize = 2;
+
 /// How long a close waits for what is queued to be stored.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -78,6 +82,7 @@ struct Store {
     sql: Sql,
     durability: Durability,
     pool: Pool,
+    urgent: Pool,
     status: Status,
     continuity: Continuity,
     committed: broadcast::Sender<Committed>,
@@ -105,7 +110,8 @@ impl PostgresTransport {
         let store = Arc::new(Store {
             sql: Sql::new(&config.quoted_schema()),
             durability: durability.promise(),
-            pool: Pool::new(config.clone()),
+            pool: Pool::new(config.clone(), READ_CONNECTIONS),
+            urgent: Pool::new(config.clone(), URGENT_CONNECTIONS),
             config,
             status: Status::new("postgres"),
             continuity: Continuity::new(),
@@ -121,9 +127,7 @@ impl PostgresTransport {
         let (line, queue) = Line::new();
         let writer = tokio::spawn(writer::run(Arc::clone(&store), queue));
         tokio::spawn(listen::run(Arc::clone(&store)));
-        if let Some(retention) = store.config.retention {
-            tokio::spawn(maintain::run(Arc::clone(&store), retention));
-        }
+        tokio::spawn(maintain::run(Arc::clone(&store)));
         Ok(Self { store, line, writer: Mutex::new(Some(writer)) })
     }
 }
@@ -131,7 +135,7 @@ impl PostgresTransport {
 impl Store {
     /// Looks whether the log still has what this node has seen.
     async fn check_continuity(&self) -> Result<(), TransportError> {
-        self.pool
+        self.urgent
             .ask("cannot look whether the log goes on", |session| async move {
                 self.continuity.check(&session, &self.sql).await
             })
@@ -223,5 +227,6 @@ impl Transport for PostgresTransport {
         }
         self.store.status.close();
         self.store.pool.close();
+        self.store.urgent.close();
     }
 }

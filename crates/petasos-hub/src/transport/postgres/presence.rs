@@ -6,7 +6,11 @@ use parking_lot::Mutex;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{Store, connect::Fault, continuity, read, row};
+use super::{
+    Store,
+    connect::{Fault, PROMPT},
+    continuity, maintain, read, row,
+};
 use crate::{
     topic::MatchType,
     transport::{ErrorKind, NodeId, PresenceFilter, PresenceSnapshot, SubscriptionRecord, TransportError},
@@ -26,14 +30,14 @@ pub(super) async fn renew(store: &Store, node: NodeId, lease: Duration) -> Resul
             let statement = session.prepared(&store.sql.let_expire).await?;
             Ok(session.client.execute(&statement, &[&id]).await?)
         };
-        store.pool.ask("cannot end a lease", ask).await?;
+        store.urgent.ask_for("cannot end a lease", PROMPT, ask).await?;
         store.leases.lock().remove(&node);
         return Ok(false);
     }
     let seconds = lease.as_secs_f64();
     let ran = store
-        .pool
-        .ask("cannot renew the lease of this node", |session| async move {
+        .urgent
+        .ask_for("cannot renew the lease of this node", PROMPT, |session| async move {
             let statement = session.prepared(&store.sql.renew).await?;
             let row = session.client.query_one(&statement, &[&id, &seconds]).await?;
             row::get::<bool>(&row, 0).map_err(Fault::Answer)
@@ -68,7 +72,7 @@ pub(super) async fn list(store: &Store, filter: &PresenceFilter) -> Result<Prese
     if filter.node.is_some() {
         add("p.node", &node);
     }
-    sql.push_str(" WHERE s.one = 1 ORDER BY p.match_type, p.match_value, p.subscriber");
+    sql.push_str(" ORDER BY p.match_type, p.match_value, p.subscriber");
     let (sql, parameters) = (&sql, &parameters[..]);
     let rows = store
         .pool
@@ -94,7 +98,7 @@ pub(super) async fn list(store: &Store, filter: &PresenceFilter) -> Result<Prese
 pub(super) async fn expired(store: &Store, limit: usize) -> Result<Vec<SubscriptionRecord>, TransportError> {
     let limit = read::signed(limit as u64);
     let (rows, has_dead_nodes) = store
-        .pool
+        .urgent
         .ask("cannot list subscriptions of dead nodes", |session| async move {
             let statement = session.prepared(&store.sql.expired).await?;
             let rows = session.client.query(&statement, &[&limit]).await?;
@@ -104,13 +108,7 @@ pub(super) async fn expired(store: &Store, limit: usize) -> Result<Vec<Subscript
         })
         .await?;
     if rows.is_empty() && has_dead_nodes {
-        store
-            .pool
-            .ask("cannot forget dead nodes", |session| async move {
-                let statement = session.prepared(&store.sql.forget).await?;
-                Ok(session.client.query_one(&statement, &[]).await.map(|_| ())?)
-            })
-            .await?;
+        maintain::forget(store).await?;
     }
     rows.iter().map(|row| record(row, 0)).collect()
 }

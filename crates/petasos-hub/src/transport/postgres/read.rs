@@ -6,11 +6,11 @@ use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     Store,
-    connect::Fault,
+    connect::{Fault, PROMPT},
     continuity::{self, Mark},
     row,
 };
-use crate::transport::{Head, Page, Position, ReadHint, ReadLimit, StoredEvent, TransportError, now_ms};
+use crate::transport::{Head, Page, Position, ReadHint, ReadLimit, StoredEvent, TransportError};
 
 /// More rows than this are never asked for at once.
 const PAGE_ROWS: usize = 2_000;
@@ -40,12 +40,12 @@ pub(super) async fn head(store: &Store) -> Result<Head, TransportError> {
 
 /// See [`crate::transport::Transport::find`].
 pub(super) async fn find(store: &Store, id: &str) -> Result<Option<Position>, TransportError> {
-    let (hash, oldest_ms) = (row::id_hash(id), store.oldest_ms().cast_signed());
+    let (hash, age_ms) = (row::id_hash(id), store.age_ms());
     store
         .pool
         .ask("cannot look for an event", |session| async move {
             let statement = session.prepared(&store.sql.find).await?;
-            let found = session.client.query_opt(&statement, &[&hash, &id.as_bytes(), &oldest_ms]).await?;
+            let found = session.client.query_opt(&statement, &[&hash, &id.as_bytes(), &age_ms]).await?;
             found.map(|row| row::get::<i64>(&row, 0)).transpose().map_err(Fault::Answer)
         })
         .await
@@ -62,7 +62,7 @@ pub(super) async fn page(
 ) -> Result<Page, TransportError> {
     let (from, to) = (signed(after.0), signed(until.0));
     let (rows, bytes) = limits(limit);
-    let oldest_ms = store.oldest_ms().cast_signed();
+    let age_ms = store.age_ms();
     let is_narrow = !hint.exact_topics.is_empty() && hint.exact_topics.len() <= HINT_TOPICS;
     let hashes = row::wanted_hashes(&hint.exact_topics);
     let found = store
@@ -70,7 +70,7 @@ pub(super) async fn page(
         .ask("cannot read the log", |session| {
             let hashes = &hashes;
             async move {
-                let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&from, &to, &rows, &bytes, &oldest_ms];
+                let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&from, &to, &rows, &bytes, &age_ms];
                 let sql = if is_narrow {
                     parameters.push(hashes);
                     &store.sql.pick
@@ -84,12 +84,14 @@ pub(super) async fn page(
         .await?;
     let Some(first) = found.first() else { return Err(no_state()) };
     let (newest, floor) = (position(first, 0)?, position(first, 1)?);
-    let (events, complete) = decode(&found, 2, limit)?;
+    // Rows that are too old are as good as discarded.
+    let too_old: bool = row::get(first, 2)?;
+    let (events, complete) = decode(&found, 3, limit)?;
     let next = match events.last() {
         Some(last) if !complete => last.position,
         _ => after.max(until.min(newest)),
     };
-    Ok(Page { events, next, truncated: after < floor })
+    Ok(Page { events, next, truncated: after < floor || too_old })
 }
 
 /// What a live tail has not seen yet, whatever its age. Retention may have discarded it in the commit that brought it: then
@@ -104,8 +106,8 @@ pub(super) async fn follow(
     let (rows, bytes) = limits(limit);
     let checksum = known.filter(|mark| mark.position == after.0 && after.0 > 0).map(|mark| mark.checksum);
     let found = store
-        .pool
-        .ask("cannot follow the log", |session| async move {
+        .urgent
+        .ask_for("cannot follow the log", PROMPT, |session| async move {
             let statement = session.prepared(&store.sql.follow).await?;
             Ok(session.client.query(&statement, &[&from, &rows, &bytes, &checksum]).await?)
         })
@@ -173,10 +175,10 @@ pub(super) fn no_state() -> TransportError {
 }
 
 impl Store {
-    /// The time before which events are too old to be given out.
-    pub(super) fn oldest_ms(&self) -> u64 {
+    /// How old events may be to be given out, by the server's clock; zero is any age.
+    pub(super) fn age_ms(&self) -> i64 {
         let age = self.config.retention.and_then(|retention| retention.age);
-        age.map_or(0, |age| now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+        age.map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX).max(1))
     }
 }
 

@@ -16,7 +16,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
 const MIGRATION_LOCK: i32 = 1_348_826_464;
 
 /// The oldest server that has what the schema uses.
-const OLDEST_SERVER: i32 = 120_000;
+const OLDEST_SERVER: i32 = 130_000;
 
 /// What there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,15 @@ pub(super) fn newest() -> i32 {
 /// # Errors
 /// [`ErrorKind::Invalid`] where the tables are too new for this program, or the server too old.
 pub(super) async fn look(client: &Client, config: &PostgresConfig) -> Result<Found, TransportError> {
-    let fail = |error: tokio_postgres::Error| translate(&error, "cannot look at the hub's tables");
+    let fail = |error: tokio_postgres::Error| {
+        let failure = translate(&error, "cannot look at the hub's tables");
+        match error.code() {
+            Some(code) if code.code() == "42501" => {
+                TransportError::new(ErrorKind::Invalid, failure.to_string())
+            }
+            _ => failure,
+        }
+    };
     let server: String = client
         .query_one("SHOW server_version_num", &[])
         .await
@@ -46,7 +54,7 @@ pub(super) async fn look(client: &Client, config: &PostgresConfig) -> Result<Fou
     let server: i32 = server.parse().unwrap_or_default();
     if server < OLDEST_SERVER {
         let message =
-            format!("the server is of version {}: PostgreSQL 12 or newer is needed", server / 10_000);
+            format!("the server is of version {}: PostgreSQL 13 or newer is needed", server / 10_000);
         return Err(TransportError::new(ErrorKind::Invalid, message));
     }
     let table = format!("{}.schema_version", config.quoted_schema());
@@ -145,7 +153,11 @@ async fn migrate(client: &mut Client, config: &PostgresConfig) -> Result<Vec<Str
 pub(super) fn sql(from: Found, config: &PostgresConfig) -> String {
     let mut text = String::from("BEGIN;\n");
     if from == Found::Nothing {
-        text.push_str(&format!("CREATE SCHEMA IF NOT EXISTS {};\n", config.quoted_schema()));
+        // Not `IF NOT EXISTS`, which asks for the right to make one even where it is there.
+        let schema = config.quoted_schema();
+        text.push_str(&format!(
+            "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA {schema}; END IF; END $$;\n"
+        ));
     }
     for (version, sql) in (1..).zip(MIGRATIONS).skip(usize::try_from(from.version()).unwrap_or(0)) {
         text.push_str(&migration(version, sql, config));

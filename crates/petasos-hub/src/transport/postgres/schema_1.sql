@@ -2,25 +2,24 @@
 -- its own. The view `log` shows it as text.
 
 -- The state of the log, one row. Every transaction that appends updates it under the log's lock, so that it is
--- consistent with the events, and positions become visible in their order.
+-- consistent with the events, and positions become visible in their order. Its key grows with each append: so the
+-- newest version is found at once, however many old ones a long transaction keeps from being removed.
 CREATE TABLE {schema}.log_state (
-    one             integer PRIMARY KEY CHECK (one = 1),
-    next_position   bigint NOT NULL, -- the next append gets it; never given twice
+    next_position   bigint PRIMARY KEY, -- the next append gets it; never given twice
     newest_position bigint NOT NULL, -- of the newest event; what follows is kept when retention discards the event
     newest_id       bytea,
     newest_checksum integer NOT NULL,
     floor           bigint NOT NULL, -- events up to here are discarded, even where their rows still exist
     events          bigint NOT NULL, -- number of events above the floor
     bytes           bigint NOT NULL  -- sum of their weights
-) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
-INSERT INTO {schema}.log_state VALUES (1, 1, 0, NULL, 0, 0, 0, 0);
+) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
+INSERT INTO {schema}.log_state VALUES (1, 0, NULL, 0, 0, 0, 0);
 
 -- Up to where rows are gone, one row: apart from the state, so that no append waits for whoever removes them.
 CREATE TABLE {schema}.log_removed (
-    one      integer PRIMARY KEY CHECK (one = 1),
-    position bigint NOT NULL
-) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
-INSERT INTO {schema}.log_removed VALUES (1, 0);
+    position bigint PRIMARY KEY
+) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
+INSERT INTO {schema}.log_removed VALUES (0);
 
 CREATE TABLE {schema}.events (
     position   bigint PRIMARY KEY,
@@ -44,16 +43,17 @@ CREATE INDEX events_by_id ON {schema}.events ((position >> 16), id_hash);
 CREATE INDEX events_by_topic ON {schema}.events ((position >> 12), topic_hash);
 
 -- One row per process: its newest groups, so that one whose answer was lost is not stored twice, and one that
--- arrives late, over a connection that was given up, is refused.
+-- arrives late, over a connection that was given up, is refused. The sequence is in the key for the same reason as above.
 CREATE TABLE {schema}.writers (
-    writer        uuid PRIMARY KEY,
+    writer        uuid NOT NULL,
     session       uuid NOT NULL,
     sequence      bigint NOT NULL, -- of the newest group stored
     base          bigint NOT NULL, -- the position of its first event …
     skipped       integer[] NOT NULL, -- … and which of its entries were no-ops
     prior_base    bigint NOT NULL, -- of the group before
     prior_skipped integer[] NOT NULL,
-    seen          timestamptz NOT NULL
+    seen          timestamptz NOT NULL,
+    PRIMARY KEY (writer, sequence)
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
 CREATE TABLE {schema}.nodes (
@@ -77,7 +77,7 @@ CREATE INDEX subscriptions_by_value ON {schema}.subscriptions USING hash (match_
 CREATE VIEW {schema}.log AS
 SELECT e.position, to_timestamp(e.at_ms / 1000.0) AS at, convert_from(e.id, 'UTF8') AS id, e.private,
        convert_from(e.type, 'UTF8') AS type, convert_from(e.topics, 'UTF8') AS topics, e.data
-FROM {schema}.events e, {schema}.log_state s
+FROM {schema}.events e, (SELECT floor FROM {schema}.log_state ORDER BY next_position DESC LIMIT 1) s
 WHERE e.position > s.floor;
 
 -- Waits until nobody else appends to this log, until the end of the transaction.
@@ -85,19 +85,27 @@ CREATE FUNCTION {schema}.lock_1() RETURNS void LANGUAGE sql AS $$
     SELECT pg_advisory_xact_lock(1348826465, '{schema}'::regnamespace::oid::integer)
 $$;
 
--- Raises the floor until no more is kept than allowed; zero is no bound, NULL no age. Under the lock.
+-- The time before which events are too old, by the clock of this server: those of the hubs may be wrong. NULL: none are.
+CREATE FUNCTION {schema}.oldest_1(max_age_ms bigint) RETURNS bigint LANGUAGE sql AS $$
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint - max_age_ms
+$$;
+
+-- Raises the floor until no more is kept than allowed, by at most so many events (NULL: any number). Zero is no bound,
+-- NULL no age. Under the lock.
 CREATE FUNCTION {schema}.retain_1(
-    max_events bigint, max_bytes bigint, oldest_ms bigint,
+    max_events bigint, max_bytes bigint, max_age_ms bigint, at_most bigint,
     INOUT floor bigint, INOUT events bigint, INOUT bytes bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
     event record;
+    oldest_ms bigint := {schema}.oldest_1(max_age_ms);
 BEGIN
     IF (max_events = 0 OR events <= max_events) AND (max_bytes = 0 OR bytes <= max_bytes) AND oldest_ms IS NULL THEN
         RETURN;
     END IF;
     FOR event IN
-        SELECT e.position, e.weight, e.at_ms FROM {schema}.events e WHERE e.position > floor ORDER BY e.position
+        SELECT e.position, e.weight, e.at_ms FROM {schema}.events e WHERE e.position > floor
+        ORDER BY e.position LIMIT at_most
     LOOP
         EXIT WHEN (max_events = 0 OR events <= max_events) AND (max_bytes = 0 OR bytes <= max_bytes)
             AND (oldest_ms IS NULL OR event.at_ms >= oldest_ms);
@@ -112,7 +120,7 @@ $$;
 -- not there makes its entry a no-op, whose place is returned in `skipped`.
 CREATE FUNCTION {schema}.append_1(
     in_writer uuid, in_session uuid, in_sequence bigint,
-    max_events bigint, max_bytes bigint, oldest_ms bigint,
+    max_events bigint, max_bytes bigint, max_age_ms bigint,
     at_ms bigint[], retry_ms bigint[], id_hash bigint[], topic_hash bigint[], weight integer[], checksum integer[],
     private boolean[], id bytea[], type bytea[], topics bytea[], data bytea[],
     changes integer[], starts boolean[], keys uuid[], match_types text[], match_values bytea[],
@@ -127,7 +135,7 @@ DECLARE
 BEGIN
     PERFORM {schema}.lock_1();
     -- Each statement from here on sees what the appends before have committed.
-    SELECT * INTO STRICT state FROM {schema}.log_state s WHERE s.one = 1;
+    SELECT * INTO STRICT state FROM {schema}.log_state s ORDER BY s.next_position DESC LIMIT 1;
     base := state.next_position;
     skipped := '{}';
     FOR i IN 1 .. cardinality(changes) LOOP
@@ -165,24 +173,23 @@ BEGIN
         FROM unnest(weight) WITH ORDINALITY AS e (w, n) WHERE e.n <> ALL (skipped);
     END IF;
     IF stored > 0 THEN
-        state.next_position := base + stored;
         state.newest_position := base + stored - 1;
         state.newest_id := id[last];
         state.newest_checksum := checksum[last];
         SELECT r.floor, r.events, r.bytes INTO STRICT state.floor, state.events, state.bytes
-        FROM {schema}.retain_1(max_events, max_bytes, oldest_ms, state.floor, state.events + stored,
-                               state.bytes + added) r;
+        FROM {schema}.retain_1(max_events, max_bytes, max_age_ms, NULL, state.floor,
+                               state.events + stored, state.bytes + added) r;
         UPDATE {schema}.log_state s
-        SET next_position = state.next_position, newest_position = state.newest_position,
+        SET next_position = append_1.base + stored, newest_position = state.newest_position,
             newest_id = state.newest_id, newest_checksum = state.newest_checksum, floor = state.floor,
             events = state.events, bytes = state.bytes
-        WHERE s.one = 1;
+        WHERE s.next_position = append_1.base;
         PERFORM pg_notify('{channel}', state.newest_position::text);
     END IF;
     IF in_writer IS NOT NULL THEN
         UPDATE {schema}.writers w
         SET sequence = in_sequence, prior_base = w.base, prior_skipped = w.skipped, base = append_1.base,
-            skipped = append_1.skipped
+            skipped = append_1.skipped, seen = clock_timestamp()
         WHERE w.writer = in_writer AND w.session = in_session AND w.sequence = in_sequence - 1;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'a group came over a connection that was given up, or out of its turn'
@@ -200,16 +207,18 @@ DECLARE
     intact boolean;
 BEGIN
     PERFORM {schema}.lock_1();
-    SELECT * INTO STRICT state FROM {schema}.log_state s WHERE s.one = 1;
+    SELECT * INTO STRICT state FROM {schema}.log_state s ORDER BY s.next_position DESC LIMIT 1;
     intact := CASE
         WHEN seen > state.newest_position THEN false
         WHEN seen = state.newest_position THEN seen_checksum = state.newest_checksum
-        WHEN seen <= state.floor THEN true
+        -- Discarded events are compared too while their rows are there.
+        WHEN seen <= (SELECT r.position FROM {schema}.log_removed r ORDER BY r.position DESC LIMIT 1) THEN true
         ELSE EXISTS (SELECT FROM {schema}.events e WHERE e.position = seen AND e.checksum = seen_checksum)
     END;
     IF NOT intact AND state.next_position <= seen THEN
         -- With a margin for nodes that have seen more than this one.
-        UPDATE {schema}.log_state s SET next_position = seen + 1048576 WHERE s.one = 1;
+        UPDATE {schema}.log_state s SET next_position = seen + 1048576
+        WHERE s.next_position = state.next_position;
     END IF;
     RETURN intact;
 END
@@ -219,44 +228,62 @@ $$;
 -- came to. What it says does not change when it is asked again.
 CREATE FUNCTION {schema}.begin_1(in_writer uuid, in_session uuid) RETURNS SETOF {schema}.writers
 LANGUAGE plpgsql AS $$
+DECLARE
+    newest bigint;
 BEGIN
     PERFORM {schema}.lock_1();
-    RETURN QUERY SELECT * FROM {schema}.writers w WHERE w.writer = in_writer;
-    INSERT INTO {schema}.writers VALUES (in_writer, in_session, 0, 0, '{}', 0, '{}', clock_timestamp())
-    ON CONFLICT (writer) DO UPDATE SET session = in_session, seen = clock_timestamp();
+    SELECT w.sequence INTO newest FROM {schema}.writers w
+    WHERE w.writer = in_writer ORDER BY w.sequence DESC LIMIT 1;
+    IF newest IS NULL THEN
+        INSERT INTO {schema}.writers VALUES (in_writer, in_session, 0, 0, '{}', 0, '{}', clock_timestamp());
+        RETURN;
+    END IF;
+    RETURN QUERY UPDATE {schema}.writers w SET session = in_session, seen = clock_timestamp()
+    WHERE w.writer = in_writer AND w.sequence = newest RETURNING w.*;
 END
 $$;
 
--- Retention while nobody appends.
-CREATE FUNCTION {schema}.retain_now_1(max_events bigint, max_bytes bigint, oldest_ms bigint) RETURNS void
-LANGUAGE plpgsql AS $$
+-- Retention while nobody appends, in steps of at most so many events. Returns whether there may be more to discard.
+CREATE FUNCTION {schema}.retain_now_1(max_events bigint, max_bytes bigint, max_age_ms bigint, at_most bigint)
+RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     state {schema}.log_state%ROWTYPE;
+    kept record;
 BEGIN
     PERFORM {schema}.lock_1();
-    SELECT * INTO STRICT state FROM {schema}.log_state s WHERE s.one = 1;
-    UPDATE {schema}.log_state s SET floor = r.floor, events = r.events, bytes = r.bytes
-    FROM {schema}.retain_1(max_events, max_bytes, oldest_ms, state.floor, state.events, state.bytes) r
-    WHERE s.one = 1;
+    SELECT * INTO STRICT state FROM {schema}.log_state s ORDER BY s.next_position DESC LIMIT 1;
+    SELECT * INTO STRICT kept
+    FROM {schema}.retain_1(max_events, max_bytes, max_age_ms, at_most, state.floor, state.events, state.bytes);
+    IF kept.floor > state.floor THEN
+        UPDATE {schema}.log_state s SET floor = kept.floor, events = kept.events, bytes = kept.bytes
+        WHERE s.next_position = state.next_position;
+    END IF;
+    RETURN state.events - kept.events >= at_most;
 END
 $$;
 
--- Discards by hand, and returns how many events there were.
-CREATE FUNCTION {schema}.discard_1(until bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+-- Discards by hand, at most so many events, and returns how many there were.
+CREATE FUNCTION {schema}.discard_1(until bigint, at_most bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     state {schema}.log_state%ROWTYPE;
+    edge bigint;
     gone bigint;
     lost bigint;
 BEGIN
     PERFORM {schema}.lock_1();
-    SELECT * INTO STRICT state FROM {schema}.log_state s WHERE s.one = 1;
+    SELECT * INTO STRICT state FROM {schema}.log_state s ORDER BY s.next_position DESC LIMIT 1;
     until := least(until, state.newest_position);
     IF until <= state.floor THEN
         RETURN 0;
     END IF;
-    SELECT count(*), coalesce(sum(e.weight), 0) INTO gone, lost
-    FROM {schema}.events e WHERE e.position > state.floor AND e.position <= until;
-    UPDATE {schema}.log_state s SET floor = until, events = s.events - gone, bytes = s.bytes - lost WHERE s.one = 1;
+    SELECT max(e.position), count(*), coalesce(sum(e.weight), 0) INTO edge, gone, lost
+    FROM (SELECT position, weight FROM {schema}.events
+          WHERE position > state.floor AND position <= until ORDER BY position LIMIT at_most) e;
+    IF gone < at_most THEN
+        edge := until;
+    END IF;
+    UPDATE {schema}.log_state s SET floor = edge, events = s.events - gone, bytes = s.bytes - lost
+    WHERE s.next_position = state.next_position;
     RETURN gone;
 END
 $$;
@@ -272,8 +299,8 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(1348826466, '{schema}'::regnamespace::oid::integer) THEN
         RETURN 0;
     END IF;
-    SELECT r.position INTO STRICT removed FROM {schema}.log_removed r WHERE r.one = 1;
-    SELECT least(until, s.floor) INTO STRICT until FROM {schema}.log_state s WHERE s.one = 1;
+    SELECT r.position INTO STRICT removed FROM {schema}.log_removed r ORDER BY r.position DESC LIMIT 1;
+    SELECT least(until, s.floor) INTO STRICT until FROM {schema}.log_state s ORDER BY s.next_position DESC LIMIT 1;
     SELECT max(e.position) INTO edge
     FROM (SELECT position FROM {schema}.events
           WHERE position > removed AND position <= until ORDER BY position LIMIT at_most) e;
@@ -282,9 +309,32 @@ BEGIN
     END IF;
     DELETE FROM {schema}.events e WHERE e.position > removed AND e.position <= edge;
     GET DIAGNOSTICS gone = ROW_COUNT;
-    UPDATE {schema}.log_removed r SET position = edge WHERE r.one = 1;
+    UPDATE {schema}.log_removed r SET position = edge WHERE r.position = removed;
     RETURN gone;
 END
+$$;
+
+-- Says that a node is alive, and returns whether it was: under the lock of its row, which whoever ends the subscriptions
+-- of dead nodes takes too.
+CREATE FUNCTION {schema}.renew_1(in_node uuid, lease_s double precision) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    runs boolean;
+BEGIN
+    INSERT INTO {schema}.nodes VALUES (in_node, '-infinity') ON CONFLICT (node) DO NOTHING;
+    PERFORM FROM {schema}.nodes n WHERE n.node = in_node FOR UPDATE;
+    -- A statement of its own sees what was committed while this waited.
+    SELECT n.expires >= clock_timestamp() INTO runs FROM {schema}.nodes n WHERE n.node = in_node;
+    INSERT INTO {schema}.nodes VALUES (in_node, clock_timestamp() + make_interval(secs => lease_s))
+    ON CONFLICT (node) DO UPDATE SET expires = excluded.expires;
+    RETURN coalesce(runs, false);
+END
+$$;
+
+-- Fails where the log cannot grow. To be rolled back.
+CREATE FUNCTION {schema}.probe_1() RETURNS void LANGUAGE sql AS $$
+    INSERT INTO {schema}.events
+    SELECT -1, 0, NULL, 0, 0, 0, 0, true, '', NULL, '[]', string_agg(decode(md5(random()::text), 'hex'), '')
+    FROM generate_series(1, 1000)
 $$;
 
 -- Forgets nodes whose lease has run out and that have no subscriptions left, and writers of processes long gone.
@@ -294,6 +344,6 @@ BEGIN
     DELETE FROM {schema}.nodes n
     WHERE n.expires < clock_timestamp()
       AND NOT EXISTS (SELECT FROM {schema}.subscriptions s WHERE s.node = n.node);
-    DELETE FROM {schema}.writers w WHERE w.seen < clock_timestamp() - interval '1 day';
+    DELETE FROM {schema}.writers w WHERE w.seen < clock_timestamp() - interval '7 days';
 END
 $$;

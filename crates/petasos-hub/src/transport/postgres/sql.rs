@@ -7,9 +7,10 @@ use super::row::COLUMNS;
 pub(super) struct Sql {
     /// The head: its position, id and checksum.
     pub(super) head: String,
-    /// The position of the earliest event kept with an id: hash, id, oldest time.
+    /// The position of the earliest event kept with an id: hash, id, age.
     pub(super) find: String,
-    /// Newest position, floor, and the events of a page: after, until, events, bytes, oldest time.
+    /// Newest position, floor, whether the first event of the page is too old to be given out, and the events of a page:
+    /// after, until, events, bytes, age.
     pub(super) page: String,
     /// The same of events that may have one of the topics whose hashes follow.
     pub(super) pick: String,
@@ -39,11 +40,15 @@ pub(super) struct Sql {
     /// The oldest event kept, and the newest.
     pub(super) oldest: String,
     pub(super) newest: String,
-    /// Discards by hand.
+    /// Discards by hand: until, at most.
     pub(super) discard: String,
     /// Retention by age: whether the oldest event kept is older; floor.
     pub(super) stale: String,
     pub(super) retain: String,
+    /// Fails where the log cannot grow.
+    pub(super) probe: String,
+    /// Says that a writer is alive: writer.
+    pub(super) seen: String,
     /// Removes rows: until, at most.
     pub(super) remove: String,
     /// What the state says and what there is: events, bytes, and the same counted; rows above the head.
@@ -64,15 +69,21 @@ fn bounded(source: &str, bytes: &str) -> String {
 
 impl Sql {
     pub(super) fn new(schema: &str) -> Self {
-        let state = format!("{schema}.log_state s");
+        let state = format!("(SELECT * FROM {schema}.log_state ORDER BY next_position DESC LIMIT 1) s");
+        let removed = format!("(SELECT position FROM {schema}.log_removed ORDER BY position DESC LIMIT 1) r");
+        // Evaluated once in a statement, by the clock of the server. No age is zero.
+        let oldest = |age: &str| {
+            format!("(SELECT coalesce({schema}.oldest_1(nullif({age}::bigint, 0)), 0) AS oldest_ms)")
+        };
         let events = format!("{schema}.events e");
         let from = "greatest($1::bigint, s.floor)";
         let until = "least($2::bigint, s.newest_position)";
         let scan = bounded(
             &format!(
                 "SELECT {COLUMNS}, e.weight FROM {events}
-                 WHERE e.position > {from} AND e.position <= {until} AND e.at_ms >= $5::bigint
-                 ORDER BY e.position LIMIT $3::bigint"
+                 WHERE e.position > {from} AND e.position <= {until} AND e.at_ms >= {}
+                 ORDER BY e.position LIMIT $3::bigint",
+                oldest("$5")
             ),
             "$4",
         );
@@ -84,10 +95,11 @@ impl Sql {
                     CROSS JOIN LATERAL (
                         SELECT e.position FROM {events}
                         WHERE (e.position >> 12) = g.run AND e.topic_hash = ANY ($6::bigint[])
-                          AND e.position + 0 > {from} AND e.position + 0 <= {until} AND e.at_ms >= $5::bigint
+                          AND e.position + 0 > {from} AND e.position + 0 <= {until} AND e.at_ms >= {}
                         ORDER BY e.position + 0
                     ) c LIMIT $3::bigint
-                ) c JOIN {events} ON e.position = c.position"
+                ) c JOIN {events} ON e.position = c.position",
+                oldest("$5")
             ),
             "$4",
         );
@@ -101,8 +113,11 @@ impl Sql {
         );
         let paged = |page: &str| {
             format!(
-                "SELECT s.newest_position, s.floor, {COLUMNS} FROM {state} LEFT JOIN LATERAL {page} e ON true
-                 WHERE s.one = 1 ORDER BY e.position"
+                "SELECT s.newest_position, s.floor, coalesce((
+                    SELECT e.at_ms < {} FROM {events} WHERE e.position > {from} AND e.position <= {until}
+                    ORDER BY e.position LIMIT 1
+                 ), false), {COLUMNS} FROM {state} LEFT JOIN LATERAL {page} e ON true ORDER BY e.position",
+                oldest("$5")
             )
         };
         let arguments =
@@ -110,15 +125,16 @@ impl Sql {
         let edge = |order: &str| {
             format!(
                 "SELECT {COLUMNS} FROM {state} CROSS JOIN LATERAL (
-                    SELECT * FROM {events} WHERE e.position > s.floor AND e.at_ms >= $1::bigint
+                    SELECT * FROM {events} WHERE e.position > s.floor AND e.at_ms >= {}
                     ORDER BY e.position {order} LIMIT 1
-                 ) e WHERE s.one = 1"
+                 ) e",
+                oldest("$1")
             )
         };
         let record = "p.match_type, p.match_value, p.subscriber, p.node, p.payload";
         Self {
             head: format!(
-                "SELECT s.newest_position, s.newest_id, s.newest_checksum FROM {state} WHERE s.one = 1"
+                "SELECT s.newest_position, s.newest_id, s.newest_checksum FROM {state}"
             ),
             find: format!(
                 "SELECT f.position FROM {state}
@@ -126,19 +142,20 @@ impl Sql {
                  CROSS JOIN LATERAL (
                     SELECT e.position FROM {events}
                     WHERE (e.position >> 16) = g.run AND e.id_hash = $1::bigint AND e.id = $2::bytea
-                      AND e.position + 0 > s.floor AND e.at_ms >= $3::bigint
+                      AND e.position + 0 > s.floor AND e.at_ms >= {}
                     ORDER BY e.position + 0 LIMIT 1
-                 ) f WHERE s.one = 1 LIMIT 1"
+                 ) f LIMIT 1",
+                oldest("$3")
             ),
             page: paged(&scan),
             pick: paged(&pick),
             follow: format!(
                 "SELECT s.newest_position, r.position,
-                    $4::integer IS NULL OR $1::bigint <= s.floor OR EXISTS (
+                    $4::integer IS NULL OR $1::bigint <= r.position OR EXISTS (
                         SELECT FROM {schema}.events k WHERE k.position = $1::bigint AND k.checksum = $4::integer
                     ), {COLUMNS}
-                 FROM {state} CROSS JOIN {schema}.log_removed r LEFT JOIN LATERAL {follow} e ON true
-                 WHERE s.one = 1 AND r.one = 1 ORDER BY e.position"
+                 FROM {state} CROSS JOIN {removed} LEFT JOIN LATERAL {follow} e ON true
+                 ORDER BY e.position"
             ),
             append: format!("SELECT base, skipped FROM {schema}.append_1({})", arguments(25)),
             begin: format!(
@@ -146,15 +163,7 @@ impl Sql {
                 arguments(2)
             ),
             go_on: format!("SELECT {schema}.continue_1($1, $2)"),
-            renew: format!(
-                "WITH known AS (
-                    SELECT n.expires >= clock_timestamp() AS runs FROM {schema}.nodes n WHERE n.node = $1
-                 ), renewed AS (
-                    INSERT INTO {schema}.nodes (node, expires)
-                    VALUES ($1, clock_timestamp() + make_interval(secs => $2::float8))
-                    ON CONFLICT (node) DO UPDATE SET expires = excluded.expires
-                 ) SELECT coalesce((SELECT k.runs FROM known k), false)"
-            ),
+            renew: format!("SELECT {schema}.renew_1($1, $2)"),
             let_expire: format!(
                 "UPDATE {schema}.nodes SET expires = least(expires, clock_timestamp()) WHERE node = $1"
             ),
@@ -164,7 +173,7 @@ impl Sql {
             ),
             expired: format!(
                 "SELECT {record} FROM {schema}.nodes n JOIN {schema}.subscriptions p ON p.node = n.node
-                 WHERE n.expires < clock_timestamp() LIMIT $1::bigint"
+                 WHERE n.expires < clock_timestamp() LIMIT $1::bigint FOR SHARE OF n"
             ),
             has_dead_nodes: format!(
                 "SELECT EXISTS (SELECT FROM {schema}.nodes n WHERE n.expires < clock_timestamp())"
@@ -174,28 +183,30 @@ impl Sql {
                 "SELECT s.events, s.bytes, (
                     SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c
                     WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
-                 ) FROM {state} WHERE s.one = 1"
+                 ) FROM {state}"
             ),
             oldest: edge("ASC"),
             newest: edge("DESC"),
-            discard: format!("SELECT {schema}.discard_1($1)"),
+            discard: format!("SELECT {schema}.discard_1($1, $2)"),
             stale: format!(
                 "SELECT s.floor, coalesce((
-                    SELECT e.at_ms < $1::bigint FROM {events} WHERE e.position > s.floor ORDER BY e.position LIMIT 1
-                 ), false), r.position < s.floor FROM {state} CROSS JOIN {schema}.log_removed r
-                 WHERE s.one = 1 AND r.one = 1"
+                    SELECT e.at_ms < {} FROM {events} WHERE e.position > s.floor ORDER BY e.position LIMIT 1
+                 ), false), r.position < s.floor FROM {state} CROSS JOIN {removed}",
+                oldest("$1")
             ),
-            retain: format!("SELECT {schema}.retain_now_1($1, $2, $3)"),
+            retain: format!("SELECT {schema}.retain_now_1($1, $2, $3, $4)"),
+            probe: format!("BEGIN; SELECT {schema}.probe_1(); ROLLBACK"),
+            seen: format!("UPDATE {schema}.writers SET seen = clock_timestamp() WHERE writer = $1"),
             remove: format!("SELECT {schema}.remove_1($1, $2)"),
             audit: format!(
                 "SELECT s.events, s.bytes, count(e.position), coalesce(sum(e.weight), 0)::bigint,
                     coalesce(max(e.position) > s.newest_position, false)
                  FROM {state} LEFT JOIN {events} ON e.position > s.floor
-                 WHERE s.one = 1 GROUP BY s.events, s.bytes, s.newest_position"
+                 GROUP BY s.events, s.bytes, s.newest_position"
             ),
             rows: format!(
                 "SELECT {COLUMNS} FROM {events}
-                 WHERE e.position > greatest($1::bigint, (SELECT s.floor FROM {state} WHERE s.one = 1))
+                 WHERE e.position > greatest($1::bigint, (SELECT s.floor FROM {state}))
                  ORDER BY e.position LIMIT $2::bigint"
             ),
         }

@@ -127,7 +127,7 @@ impl PostgresTail {
             _ = self.breaks.changed() => {}
             _ = self.heard.changed() => {
                 let heard = *self.heard.borrow_and_update();
-                self.look = heard != self.after.0;
+                self.look |= heard != self.after.0;
             }
             () = self.store.closed.cancelled() => return Err(TransportError::closed()),
         }

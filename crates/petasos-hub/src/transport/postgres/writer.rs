@@ -19,8 +19,9 @@ use super::{
     Store,
     connect::{Fault, Session},
     continuity::Mark,
-    error::{FENCED, translate},
+    error::{FENCED, is_about_data, is_lost, translate},
     group::{self, Group, Sender, Stored},
+    maintain,
 };
 use crate::transport::{
     ErrorKind, TransportError,
@@ -43,7 +44,10 @@ const ANSWER_EXPECTED: Duration = Duration::from_millis(1_500);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(6);
 
 /// How often a connection that has nothing to do is asked whether it is there.
-const PING_INTERVAL: Duration = Duration::from_secs(2);
+const PING_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a writer that appends nothing says that it is there. After seven days it would be forgotten.
+const SEEN_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The pauses between attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -67,6 +71,12 @@ struct Writer {
     under_way: VecDeque<Group>,
     recent: RecentAttempts,
     ended: bool,
+    /// Before the next attempt to connect.
+    pause: Duration,
+    /// The server is there and refuses appends: it counts as lost until it shows that it takes them.
+    refused: bool,
+    /// There was a connection before.
+    connected: bool,
 }
 
 /// Why a connection is not used any more.
@@ -88,12 +98,16 @@ pub(super) async fn run(store: Arc<Store>, queue: Queue) {
         under_way: VecDeque::new(),
         recent: RecentAttempts::default(),
         ended: false,
+        pause: FIRST_PAUSE,
+        refused: false,
+        connected: false,
     };
-    let mut pause = FIRST_PAUSE;
     loop {
         let error = match writer.begin().await {
             Ok((session, token)) => {
-                pause = FIRST_PAUSE;
+                if !writer.refused {
+                    writer.pause = FIRST_PAUSE;
+                }
                 writer.store.status.works();
                 match writer.serve(session, token).await {
                     End::Closed => return,
@@ -107,13 +121,15 @@ pub(super) async fn run(store: Arc<Store>, queue: Queue) {
             return;
         }
         writer.store.status.failed(&error);
+        // The server may give this number to a backend of another node.
+        writer.store.writer_backend.store(0, Ordering::Release);
         let closed = writer.store.closed.clone();
         tokio::select! {
             () = closed.cancelled() => {
                 writer.give_up();
                 return;
             }
-            () = sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
+            () = sleep(writer.pause) => writer.pause = (writer.pause * 2).min(LAST_PAUSE),
         }
     }
 }
@@ -123,15 +139,23 @@ impl Writer {
     async fn begin(&mut self) -> Result<(Arc<Session>, Uuid), TransportError> {
         let session = Arc::new(Session::open(&self.store.config, None).await?);
         let token = Uuid::new_v4();
-        // Those that wait may lead to a server that takes no writes any more.
-        self.store.pool.renew();
-        let begun = timeout(ANSWER_PATIENCE, self.begin_on(&session, token)).await;
-        let (found, next) = begun
-            .map_err(|_| TransportError::unavailable(format!("{WHAT}: the server does not answer")))?
-            .map_err(|fault| match fault {
-                Fault::Engine(error) => translate(&error, WHAT),
-                Fault::Answer(error) => error,
-            })?;
+        // Others may lead to a server that takes no writes any more, or nowhere.
+        let lost = std::mem::replace(&mut self.connected, true) && !self.refused;
+        for pool in [&self.store.pool, &self.store.urgent] {
+            if lost {
+                pool.renew();
+            } else {
+                pool.forget_idle();
+            }
+        }
+        let (found, next) = in_time(self.begin_on(&session, token)).await?;
+        // Where less is kept than before, in steps: else the next append would take as long as all of them.
+        if let Some(retention) = self.store.config.retention {
+            while in_time(maintain::retain_on(&session, &self.store.sql, retention)).await? {}
+        }
+        if self.refused {
+            in_time(async { Ok(session.client.batch_execute(&self.store.sql.probe).await?) }).await?;
+        }
         self.sequence = next;
         let mut unsent = Vec::new();
         for group in std::mem::take(&mut self.under_way) {
@@ -171,6 +195,7 @@ impl Writer {
         let mut answers: FuturesOrdered<Answer> = FuturesOrdered::new();
         let closed = self.store.closed.clone();
         let mut ping_at = Instant::now() + PING_INTERVAL;
+        let mut seen_at = Instant::now();
         loop {
             if self.ended && self.backlog.is_empty() && self.under_way.is_empty() {
                 return End::Closed;
@@ -189,6 +214,7 @@ impl Writer {
                     match answer {
                         Ok(stored) => {
                             self.finish(group, &stored);
+                            (self.refused, self.pause) = (false, FIRST_PAUSE);
                             self.store.status.works();
                             ping_at = Instant::now() + PING_INTERVAL;
                         }
@@ -214,8 +240,12 @@ impl Writer {
                 () = sleep_until(late) => {
                     match oldest {
                         None => {
-                            if let Err(error) = ping(&session).await {
+                            let is_due = seen_at.elapsed() >= SEEN_INTERVAL;
+                            if let Err(error) = self.ping(&session, is_due).await {
                                 return End::Lost(error);
+                            }
+                            if is_due {
+                                seen_at = Instant::now();
                             }
                             self.store.status.works();
                             ping_at = Instant::now() + PING_INTERVAL;
@@ -263,8 +293,7 @@ impl Writer {
         self.under_way.push_back(group);
         Some(Box::pin(async move {
             let times = vec![at_ms; entries.len()];
-            let (retention, oldest_ms) = (store.config.retention, store.oldest_ms());
-            group::append(&session, &store.sql, Some(sender), retention, oldest_ms, &entries, &times).await
+            group::append(&session, &store.sql, Some(sender), store.config.retention, &entries, &times).await
         }))
     }
 
@@ -289,16 +318,24 @@ impl Writer {
     /// What a refusal means for the jobs of the group. Those behind it were refused with it, or are about to be: all are looked
     /// up and sent again on the next connection.
     fn refused(&mut self, group: Group, fault: Fault) -> TransportError {
+        let is_permanent = match &fault {
+            Fault::Engine(error) => is_about_data(error),
+            Fault::Answer(error) => error.kind() == ErrorKind::Invalid,
+        };
         let error = match fault {
             Fault::Engine(error) => {
-                if error.code().is_some_and(|code| code.code() == FENCED) {
-                    tracing::warn!("another connection of this node has taken over its session");
+                let is_fenced = error.code().is_some_and(|code| code.code() == FENCED);
+                self.refused = !is_permanent && !is_fenced && !is_lost(&error);
+                if is_fenced {
+                    tracing::warn!(
+                        "the server knows another session of this writer, or none; it begins a new one"
+                    );
                 }
                 translate(&error, WHAT)
             }
             Fault::Answer(error) => error,
         };
-        if error.kind() == ErrorKind::Unavailable {
+        if !is_permanent {
             self.under_way.push_front(group);
         } else if let [_] = &group.jobs[..] {
             // It is this one that cannot be stored.
@@ -312,6 +349,23 @@ impl Writer {
             self.send_again(groups.flat_map(|group| group.jobs.into_iter().chain(group.repeated)).collect());
         }
         error
+    }
+
+    /// Asks the server whether it is there, and says that this writer is, where that is due.
+    async fn ping(&self, session: &Session, is_due: bool) -> Result<(), TransportError> {
+        let question = async {
+            if is_due {
+                let statement = session.prepared(&self.store.sql.seen).await?;
+                session.client.execute(&statement, &[&self.id]).await.map(|_| ())
+            } else {
+                session.client.batch_execute("").await
+            }
+        };
+        match timeout(ANSWER_EXPECTED, question).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(translate(&error, WHAT)),
+            Err(_) => Err(TransportError::unavailable(format!("{WHAT}: the server does not answer"))),
+        }
     }
 
     /// Lets no more jobs in, and takes those that wait into the backlog.
@@ -367,10 +421,13 @@ async fn next_jobs(
     Some(backlog.drain(..count).collect())
 }
 
-async fn ping(session: &Session) -> Result<(), TransportError> {
-    match timeout(ANSWER_EXPECTED, session.client.batch_execute("")).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(translate(&error, WHAT)),
-        Err(_) => Err(TransportError::unavailable(format!("{WHAT}: the server does not answer"))),
-    }
+/// The answer to what a new connection is asked.
+async fn in_time<T>(question: impl Future<Output = Result<T, Fault>>) -> Result<T, TransportError> {
+    let answer = timeout(ANSWER_PATIENCE, question).await;
+    answer.map_err(|_| TransportError::unavailable(format!("{WHAT}: the server does not answer")))?.map_err(
+        |fault| match fault {
+            Fault::Engine(error) => translate(&error, WHAT),
+            Fault::Answer(error) => error,
+        },
+    )
 }

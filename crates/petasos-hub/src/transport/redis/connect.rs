@@ -66,19 +66,31 @@ impl Backoff {
 /// Connects to the server that keeps the log. Answers to the connection's commands may take `patience`; `None` means for
 /// ever, for who bounds the wait otherwise.
 ///
+/// Places in `tried` are passed over, and those that were tried are put there.
+///
 /// # Errors
 /// [`ErrorKind::Invalid`] where only another configuration helps, else [`ErrorKind::Unavailable`].
 pub(super) async fn connect(
     config: &RedisConfig,
     patience: Option<Duration>,
+    tried: &mut Vec<Place>,
 ) -> Result<Link, TransportError> {
-    let places = match &config.sentinel {
-        None => config.hosts.clone(),
-        Some(_) => vec![ask_sentinels(config).await?],
-    };
     let mut failure = None;
-    for place in places {
-        match try_place(config, &place, patience).await {
+    for host in &config.hosts {
+        let place = match &config.sentinel {
+            None => Ok(host.clone()),
+            // A sentinel that lags behind the others may name one that is no primary any more.
+            Some(sentinel) => ask_sentinel(config, host, &sentinel.service).await,
+        };
+        let connected = match place {
+            Ok(place) if tried.contains(&place) => continue,
+            Ok(place) => {
+                tried.push(place.clone());
+                connect_to(config, &place, patience).await
+            }
+            Err(error) => Err(error),
+        };
+        match connected {
             Ok(link) => return Ok(link),
             // Of several problems the first is told: the others usually follow from it.
             Err(error) => failure = failure.or(Some(error)),
@@ -87,7 +99,8 @@ pub(super) async fn connect(
     Err(failure.unwrap_or_else(|| TransportError::unavailable("the address names no server")))
 }
 
-async fn try_place(
+/// Connects to the server there, or to the one of its cluster that keeps the log.
+pub(super) async fn connect_to(
     config: &RedisConfig,
     place: &Place,
     patience: Option<Duration>,
@@ -181,29 +194,19 @@ fn refused(place: &Place, error: &RedisError) -> TransportError {
     TransportError::new(translated.kind(), format!("{place}: {translated}"))
 }
 
-/// The primary, by the first sentinel that knows it.
-async fn ask_sentinels(config: &RedisConfig) -> Result<Place, TransportError> {
-    let service = config.sentinel.as_ref().map(|sentinel| sentinel.service.as_str()).unwrap_or_default();
-    let mut failure = None;
-    for place in &config.hosts {
-        let asked = async {
-            let mut link = open(config, place, Peer::Sentinel, Some(ASK_TIMEOUT)).await?;
-            let mut command = cmd("SENTINEL");
-            command.arg("get-master-addr-by-name").arg(service);
-            ask::<Option<(String, u16)>>(&mut link.connection, command)
-                .await
-                .map_err(|error| refused(place, &error))
-        };
-        match asked.await {
-            Ok(Some((host, port))) => return Ok(Place { host, port }),
-            Ok(None) => {
-                let error = format!("the sentinel {place} knows no service of the name given as sentinel");
-                failure = Some(TransportError::new(ErrorKind::Invalid, error));
-            }
-            Err(error) => failure = failure.or(Some(error)),
-        }
+/// The primary, as this sentinel knows it.
+async fn ask_sentinel(config: &RedisConfig, place: &Place, service: &str) -> Result<Place, TransportError> {
+    let mut link = open(config, place, Peer::Sentinel, Some(ASK_TIMEOUT)).await?;
+    let mut command = cmd("SENTINEL");
+    command.arg("get-master-addr-by-name").arg(service);
+    let answer = ask::<Option<(String, u16)>>(&mut link.connection, command).await;
+    match answer.map_err(|error| refused(place, &error))? {
+        Some((host, port)) => Ok(Place { host, port }),
+        None => Err(TransportError::new(
+            ErrorKind::Invalid,
+            format!("the sentinel {place} knows no service of the name given as sentinel"),
+        )),
     }
-    Err(failure.unwrap_or_else(|| TransportError::unavailable("the address names no sentinel")))
 }
 
 /// Who serves the slot of the log in the cluster of this server; `None` if it is this server.

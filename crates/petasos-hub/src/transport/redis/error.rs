@@ -15,9 +15,30 @@ pub(super) enum Remedy {
     Refused,
 }
 
+/// Codes that old servers put into the text of an error of a script.
+const CODES: &[&str] =
+    &["READONLY", "OOM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "NOPERM", "BUSY"];
+
+/// The code of an error, also of one inside a script on Redis 6.2.
+fn code(error: &RedisError) -> Option<&str> {
+    match error.code() {
+        Some("ERR") => {
+            let detail = error.detail().unwrap_or_default();
+            let inner = CODES.iter().find(|code| detail.contains(&format!("-{code} ")));
+            Some(inner.copied().unwrap_or("ERR"))
+        }
+        code => code,
+    }
+}
+
+/// Whether the server is there and only takes no writes now.
+pub(super) fn is_refusal(error: &RedisError) -> bool {
+    matches!(code(error), Some("OOM" | "MISCONF" | "NOREPLICAS"))
+}
+
 /// What helps against `error`.
 pub(super) fn remedy(error: &RedisError) -> Remedy {
-    match error.code() {
+    match code(error) {
         Some("NOSCRIPT") => Remedy::Load,
         Some(
             "READONLY" | "MOVED" | "ASK" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN"
@@ -30,7 +51,7 @@ pub(super) fn remedy(error: &RedisError) -> Remedy {
 
 /// For callers and for the operator.
 pub(super) fn translate(error: &RedisError) -> TransportError {
-    let advice = match error.code() {
+    let advice = match code(error) {
         Some("OOM") => {
             "the server is out of memory: raise its maxmemory, or let the hubs keep less (max_bytes, size)"
         }
@@ -66,6 +87,10 @@ pub(super) fn wrong_log(problem: &str, prefix: &str) -> TransportError {
         "format" => format!(
             "the log with the prefix {prefix} was written by a later version of this program: use that version, or \
              another prefix"
+        ),
+        "foreign" => format!(
+            "keys that begin with {{{prefix}}} hold something else than a log: another program uses them; choose another \
+             prefix"
         ),
         _ => format!(
             "keys of the log with the prefix {prefix} are missing: the server has evicted them, or somebody has removed \

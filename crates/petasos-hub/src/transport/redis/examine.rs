@@ -8,7 +8,7 @@ use crate::transport::{Durability, TransportError};
 /// # Errors
 /// What keeps the log from being opened, and the next step.
 pub async fn examine(config: &RedisConfig) -> Result<String, TransportError> {
-    let mut link = connect(config, Some(std::time::Duration::from_secs(5))).await?;
+    let mut link = connect(config, Some(std::time::Duration::from_secs(5)), &mut Vec::new()).await?;
     let engine = Engine::new(config.clone());
     let held = match history::events(&engine).await? {
         None => "no log yet".to_owned(),

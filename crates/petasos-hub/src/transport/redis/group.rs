@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use redis::{Cmd, ToRedisArgs, Value};
 
-use super::{Engine, error::unexpected};
+use super::{Engine, error::unexpected, server::Server};
 use crate::{
     Update,
     transport::{
-        Position, PresenceChange, Retention, SubscriptionRecord, TransportError,
+        Position, PresenceChange, Retention, StoredEvent, SubscriptionRecord, TransportError,
         remote::wire::{encode_event, encode_record},
     },
 };
@@ -25,17 +25,20 @@ pub(super) struct Call {
 
 impl Call {
     /// A group without entries: it is numbered and acknowledged like any other.
-    pub(super) fn new(engine: &Engine, writer: &str, number: u64, server: &str, size: usize) -> Self {
+    pub(super) fn new(engine: &Engine, writer: &str, number: u64, server: &Server, size: usize) -> Self {
         Self::begin(engine.programs.append.call(&engine.keys, size), engine, writer, number, server)
     }
 
     /// Likewise, for a server that may not know the script.
-    pub(super) fn by_text(engine: &Engine, writer: &str, number: u64, server: &str, size: usize) -> Self {
+    pub(super) fn by_text(engine: &Engine, writer: &str, number: u64, server: &Server, size: usize) -> Self {
         Self::begin(engine.programs.append.eval(&engine.keys, size), engine, writer, number, server)
     }
 
-    fn begin(mut command: Cmd, engine: &Engine, writer: &str, number: u64, server: &str) -> Self {
-        command.arg(writer).arg(number).arg(engine.seen().0).arg(server);
+    fn begin(mut command: Cmd, engine: &Engine, writer: &str, number: u64, server: &Server) -> Self {
+        // Without replicas to wait for, one that took over may lack what was acknowledged.
+        let may_lack = server.was_promoted && engine.config.replicas == 0;
+        command.arg(writer).arg(number).arg(engine.seen().0);
+        command.arg(&server.run_id).arg(u8::from(may_lack));
         for bound in bounds(engine.config.retention.as_ref()) {
             command.arg(bound);
         }
@@ -45,6 +48,12 @@ impl Call {
     /// What an entry adds to the size.
     pub(super) fn size_of(update: &Update) -> usize {
         update.weight_bytes() + update.id().len() + ENTRY_OVERHEAD_BYTES
+    }
+
+    /// An event of another log, with its time there.
+    pub(super) fn imported(&mut self, event: &StoredEvent) {
+        let bytes = encode_event(event.at_ms, &event.update);
+        self.command.arg("I").arg(bytes).arg(event.update.weight_bytes());
     }
 
     pub(super) fn entry(&mut self, at_ms: u64, update: &Update, presence: Option<&PresenceChange>) {
@@ -173,8 +182,9 @@ fn read_outcome(text: &str) -> Option<(u64, Outcome)> {
     Some((number, Outcome { first, no_ops }))
 }
 
-/// How long replicas may take: shorter than the patience of publishers.
-const WAIT_MS: u64 = 800;
+/// How long replicas and disks may take, shorter than the patience of publishers: a server may sync its disk only once a
+/// second.
+const WAIT_MS: u64 = 1_150;
 
 /// What must follow a write on its connection before it counts as durable: nothing, or waiting for replicas or disks.
 pub(super) fn waiting(engine: &Engine) -> Option<Cmd> {

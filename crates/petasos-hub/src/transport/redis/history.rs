@@ -5,16 +5,14 @@ use std::time::Duration;
 use redis::{Value, from_redis_value};
 
 use super::{
-    Engine,
-    connect::connect,
-    entry,
+    Engine, entry,
     error::{translate, unexpected, wrong_log},
     group::{self, Answer, Call},
     maintain,
-    read::ask_all,
+    read::{ask_all, look},
     writer,
 };
-use crate::transport::{LogStats, Position, StoredEvent, TransportError};
+use crate::transport::{LogStats, Position, ReadLimit, StoredEvent, TransportError, Verification};
 
 /// How long the server may take for one piece of an import.
 const IMPORT_PATIENCE: Duration = Duration::from_secs(60);
@@ -49,12 +47,12 @@ pub(super) async fn stats(engine: &Engine) -> Result<LogStats, TransportError> {
 /// See [`crate::transport::Transport::import`]. One call of the script that appends, as a writer of its own.
 pub(super) async fn import(engine: &Engine, events: Vec<StoredEvent>) -> Result<(), TransportError> {
     let name = format!("import {}", uuid::Uuid::now_v7());
-    let link = connect(&engine.config, None).await?;
-    writer::settle(engine, &link, &name, 0).await?.waited?;
+    let link = engine.connect(None).await?;
+    writer::settle(engine, &link, &name, 0).await.map_err(|failure| failure.error)?.waited?;
     let size = events.iter().map(|event| Call::size_of(&event.update)).sum();
-    let mut call = Call::by_text(engine, &name, 1, &link.server.run_id, size);
+    let mut call = Call::by_text(engine, &name, 1, &link.server, size);
     for event in &events {
-        call.entry(event.at_ms, &event.update, None);
+        call.imported(event);
     }
     let exchange = writer::exchange(&link, call.finish(), group::waiting(engine), IMPORT_PATIENCE);
     let (answer, waited) = exchange.await;
@@ -69,8 +67,8 @@ pub(super) async fn import(engine: &Engine, events: Vec<StoredEvent>) -> Result<
         Ok(Answer::Wrong(problem)) => Err(wrong_log(&problem, &engine.config.prefix)),
         // It may be stored all the same.
         Err(error) => {
-            let link = connect(&engine.config, Some(IMPORT_PATIENCE)).await?;
-            let settled = writer::settle(engine, &link, &name, 1).await?;
+            let link = engine.connect(Some(IMPORT_PATIENCE)).await?;
+            let settled = writer::settle(engine, &link, &name, 1).await.map_err(|failure| failure.error)?;
             match settled.outcomes.get(&1) {
                 Some(_) => settled.waited,
                 None => Err(error),
@@ -82,6 +80,27 @@ pub(super) async fn import(engine: &Engine, events: Vec<StoredEvent>) -> Result<
 /// See [`crate::transport::Transport::discard`].
 pub(super) async fn discard(engine: &Engine, until: Position) -> Result<u64, TransportError> {
     maintain::discard(engine, None, until.0, Duration::ZERO).await
+}
+
+/// See [`crate::transport::Transport::verify`].
+pub(super) async fn verify(engine: &Engine) -> Result<Verification, TransportError> {
+    let mut found = Verification::default();
+    let mut after = Position::START;
+    loop {
+        let look = look(engine, after, Position(u64::MAX), ReadLimit::default()).await?;
+        found.sound += look.entries.events.len() as u64;
+        if let Some(last) = look.entries.events.last() {
+            after = last.position;
+        }
+        match look.entries.damage {
+            Some((position, error)) => {
+                found.note(error.to_string());
+                after = position;
+            }
+            None if look.is_exhausted || look.entries.events.is_empty() => return Ok(found),
+            None => {}
+        }
+    }
 }
 
 /// Whether there is a log, and how many events it keeps.

@@ -35,23 +35,26 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{config::Place, connect::Link, reader::Reader, script::Keys, script::Programs, writer::Writer};
 pub use self::{
     config::{PARAMETERS, RedisConfig},
     examine::examine,
 };
-use self::{connect::Link, reader::Reader, script::Keys, script::Programs, writer::Writer};
 use super::{
     Append, AttemptId, Durability, Head, LogStats, NodeId, Page, Position, PresenceFilter, PresenceSnapshot,
     ReadHint, ReadLimit, StoredEvent, SubscriptionRecord, Tail, Transport, TransportError, TransportHealth,
-    TransportInfo,
+    TransportInfo, Verification,
     remote::{Line, Status},
 };
 
 /// How long the close waits for what is in line.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Reads of events under way.
+const READS: usize = 4;
 
 /// The transport on Redis.
 #[derive(Debug)]
@@ -69,6 +72,11 @@ struct Engine {
     programs: Programs,
     status: Status,
     reader: Reader,
+    /// For events, which would keep leases and ids waiting.
+    pages: Reader,
+    turns: Semaphore,
+    /// Where writes are taken, as far as is known.
+    primary: Mutex<Option<Place>>,
     /// The newest position that this process knows of, wherever it was seen.
     seen: AtomicU64,
     durability: Mutex<Durability>,
@@ -88,6 +96,9 @@ impl Engine {
             programs: Programs::new(),
             status: Status::new("redis"),
             reader: Reader::default(),
+            pages: Reader::default(),
+            turns: Semaphore::new(READS),
+            primary: Mutex::new(None),
             seen: AtomicU64::new(0),
             durability: Mutex::new(Durability::Process),
             server: watch::Sender::new(String::new()),
@@ -106,9 +117,22 @@ impl Engine {
         self.seen.fetch_max(position.0, Ordering::AcqRel);
     }
 
+    /// Connects to the server that takes the writes of this process, or to the one that would.
+    async fn connect(&self, patience: Option<Duration>) -> Result<Link, TransportError> {
+        let primary = self.primary.lock().clone();
+        if let Some(place) = primary
+            && let Ok(link) = connect::connect_to(&self.config, &place, patience).await
+        {
+            return Ok(link);
+        }
+        connect::connect(&self.config, patience, &mut Vec::new()).await
+    }
+
     /// Looks at a server that is written to from now on, and warns of what endangers the log there.
     async fn learn(&self, link: &Link) {
-        self.reader.hope().await;
+        *self.primary.lock() = Some(link.place.clone());
+        self.reader.hope(&link.server).await;
+        self.pages.hope(&link.server).await;
         let is_new = self.server.send_if_modified(|known| {
             let is_new = *known != link.server.run_id;
             known.clone_from(&link.server.run_id);
@@ -136,8 +160,23 @@ impl RedisTransport {
         let engine = Arc::new(Engine::new(config));
         let (line, queue) = Line::new();
         let mut writer = Writer::new(Arc::clone(&engine), queue);
-        let link = writer.open().await?;
-        engine.learn(&link).await;
+        let opened = writer.open().await;
+        if let Err(failure) = &opened
+            && !failure.is_refusal
+        {
+            return Err(failure.error.clone());
+        }
+        // A server that only takes no writes now can still be read, and discarding may be what it needs.
+        let link = match opened {
+            Ok(link) => {
+                engine.learn(&link).await;
+                Some(link)
+            }
+            Err(failure) => {
+                engine.status.failed(&failure.error);
+                None
+            }
+        };
         let tasks = TaskTracker::new();
         tasks.spawn(writer.run(link));
         tasks.spawn(maintain::run(Arc::clone(&engine)));
@@ -199,6 +238,10 @@ impl Transport for RedisTransport {
         presence::expired(&self.engine, limit).await
     }
 
+    async fn verify(&self) -> Result<Verification, TransportError> {
+        history::verify(&self.engine).await
+    }
+
     async fn stats(&self) -> Result<LogStats, TransportError> {
         history::stats(&self.engine).await
     }
@@ -222,6 +265,7 @@ impl Transport for RedisTransport {
         }
         self.engine.status.close();
         self.engine.reader.close().await;
+        self.engine.pages.close().await;
     }
 }
 

@@ -7,16 +7,9 @@ use redis::{Pipeline, RedisResult, Value, aio::MultiplexedConnection, from_redis
 use super::{
     Engine,
     entry::{self, Entries},
-    error::unexpected,
+    error::{unexpected, wrong_log},
 };
 use crate::transport::{Head, Page, Position, ReadLimit, TransportError};
-
-/// Entries of the first look, and of any: what a look may bring in bytes is only known by what came before.
-const FIRST_ENTRIES: usize = 64;
-const MOST_ENTRIES: usize = 1_000;
-
-/// Bytes that one look shall bring at most, as far as that can be foreseen.
-const LOOK_BYTES: usize = 1 << 20;
 
 /// See [`crate::transport::Transport::head`].
 pub(super) async fn head(engine: &Engine) -> Result<Head, TransportError> {
@@ -34,7 +27,7 @@ pub(super) async fn head(engine: &Engine) -> Result<Head, TransportError> {
 pub(super) fn read_head(engine: &Engine, state: Vec<Option<String>>) -> Head {
     let mut state = state.into_iter();
     let position = state.next().flatten().and_then(|text| text.parse().ok()).unwrap_or_default();
-    let id = state.next().flatten().filter(|_| position > 0);
+    let id = state.next().flatten().filter(|id| !id.is_empty());
     engine.saw(Position(position));
     Head { position: Position(position), id }
 }
@@ -60,71 +53,83 @@ pub(super) async fn page(
     until: Position,
     limit: ReadLimit,
 ) -> Result<Page, TransportError> {
-    let mut page = Page { next: after, ..Page::default() };
-    let mut is_first = true;
-    let (mut bytes, mut count) = (0, FIRST_ENTRIES);
-    while page.next < until {
-        let wanted = count.min(limit.events.saturating_sub(page.events.len())).max(1);
-        let (floor, look) = look(engine, page.next, until, wanted).await?;
-        if page.next < floor {
-            if !is_first {
-                // Retention has come past: who reads on is told.
-                break;
-            }
-            page.truncated = true;
-            page.next = floor;
-        }
-        is_first = false;
-        let (found, mut look_bytes) = (look.len(), 0);
-        for event in look.events {
-            look_bytes += event.update.weight_bytes();
-            if event.position <= floor {
-                continue;
-            }
-            if !page.events.is_empty() && (page.events.len() >= limit.events || bytes >= limit.bytes) {
-                return Ok(page);
-            }
-            bytes += event.update.weight_bytes();
-            page.next = event.position;
-            page.events.push(event);
-        }
-        if let Some((position, error)) = look.damage
-            && position > floor
-        {
-            // What comes before it is served; who reads on is told.
-            return if page.events.is_empty() { Err(error) } else { Ok(page) };
-        }
-        if found < wanted || page.events.len() >= limit.events || bytes >= limit.bytes {
-            break;
-        }
-        let average = (look_bytes / found).max(1);
-        let room = limit.bytes.saturating_sub(bytes).min(LOOK_BYTES);
-        count = (room / average + 1).min(MOST_ENTRIES).min(count * 4);
+    if until <= after {
+        return Ok(Page { next: after, ..Page::default() });
     }
+    // Few at a time: what they bring waits in the memory of the server and of this process.
+    let _turn = engine.turns.acquire().await.map_err(|_| TransportError::closed())?;
+    let look = look(engine, after, until, limit).await?;
+    // From the very beginning nothing is missing as long as nothing was discarded.
+    let start = if after == Position::START { look.base } else { after };
+    let mut page = Page { next: after.max(look.floor), truncated: start < look.floor, ..Page::default() };
+    if let Some(last) = look.entries.events.last() {
+        page.next = last.position;
+    } else if let Some((_, error)) = look.entries.damage {
+        // What comes before it was served; who reads on is told.
+        return Err(error);
+    }
+    if look.is_exhausted && look.entries.damage.is_none() {
+        page.next = page.next.max(until.min(look.head));
+    }
+    page.events = look.entries.events;
     Ok(page)
 }
 
-/// The floor, and up to `count` events with `after < position <= until`; some may be below the floor.
-async fn look(
+/// What there is at one moment.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) entries: Entries,
+    pub(super) head: Position,
+    pub(super) floor: Position,
+    base: Position,
+    /// There is nothing more up to where it looked.
+    pub(super) is_exhausted: bool,
+}
+
+/// Reads events that are kept.
+pub(super) async fn look(
     engine: &Engine,
     after: Position,
     until: Position,
-    count: usize,
-) -> Result<(Position, Entries), TransportError> {
-    let answer = engine
-        .ask(|mut connection| async move {
-            // The floor is asked for after the events, so that none that was discarded by then passes for kept, and
-            // none that is missing for never having been there.
-            let mut pipeline = redis::pipe();
-            let range = pipeline.cmd("XRANGE").arg(&engine.keys.log);
-            range.arg(format!("({after}-0")).arg(format!("{until}-0")).arg("COUNT").arg(count);
-            pipeline.cmd("HGET").arg(&engine.keys.state).arg("floor");
-            ask_all(&mut connection, &mut pipeline).await
-        })
-        .await?;
-    let [entries, floor] = answer;
-    let floor = from_redis_value::<Option<u64>>(floor).map_err(|_| unexpected("the log"))?;
-    Ok((Position(floor.unwrap_or_default()), entry::decode(entries)?))
+    limit: ReadLimit,
+) -> Result<Look, TransportError> {
+    let arguments = page_arguments(after, until, limit, false);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    read_look(engine, engine.run_on(&engine.pages, &engine.programs.page, &arguments).await?)
+}
+
+/// The arguments of the script; `discarded`: also what is in the stream although it was discarded.
+pub(super) fn page_arguments(
+    after: Position,
+    until: Position,
+    limit: ReadLimit,
+    discarded: bool,
+) -> [String; 5] {
+    // Scripts count in floating point.
+    let bounded = |bound: usize| bound.min(1 << 50).to_string();
+    let discarded = u8::from(discarded).to_string();
+    [after.to_string(), until.to_string(), bounded(limit.events.max(1)), bounded(limit.bytes), discarded]
+}
+
+/// The answer of the script.
+pub(super) fn read_look(engine: &Engine, answer: Value) -> Result<Look, TransportError> {
+    let Value::Array(parts) = answer else { return Err(unexpected("the log")) };
+    let mut parts = parts.into_iter();
+    let mut next = || parts.next().ok_or_else(|| unexpected("the log"));
+    if next()? != Value::Int(0) {
+        let problem = from_redis_value::<String>(next()?).unwrap_or_default();
+        return Err(wrong_log(&problem, &engine.config.prefix));
+    }
+    let mut number = || from_redis_value::<u64>(next()?).map_err(|_| unexpected("the log"));
+    let (head, floor, base, is_exhausted) = (number()?, number()?, number()?, number()?);
+    let entries = entry::decode(next()?)?;
+    Ok(Look {
+        entries,
+        head: Position(head),
+        floor: Position(floor),
+        base: Position(base),
+        is_exhausted: is_exhausted == 1,
+    })
 }
 
 /// Sends commands together, not as a transaction: a server that is out of memory refuses those even for reading.

@@ -1,4 +1,4 @@
-//! The connection that all questions share, except appends and tails. It is made when it is first needed, and again when
+//! A connection that questions share: one for all but appends and tails, and one for events, which are large. It is made when it is first needed, and again when
 //! it broke; a question that broke with it is asked once more, because asking twice does no harm.
 
 use std::time::Duration;
@@ -8,9 +8,10 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     Engine,
-    connect::{Link, connect},
+    connect::Link,
     error::{Remedy, remedy, translate},
     script::Program,
+    server::Server,
 };
 use crate::transport::TransportError;
 
@@ -46,7 +47,7 @@ impl Reader {
             {
                 return Err(error.clone());
             }
-            match connect(&engine.config, Some(PATIENCE)).await {
+            match engine.connect(Some(PATIENCE)).await {
                 Ok(link) => {
                     state.link = Some(link);
                     state.generation += 1;
@@ -73,9 +74,14 @@ impl Reader {
         }
     }
 
-    /// The server was just seen to be there.
-    pub(super) async fn hope(&self) {
-        self.state.lock().await.failure = None;
+    /// This server was just seen to take writes.
+    pub(super) async fn hope(&self, server: &Server) {
+        let mut state = self.state.lock().await;
+        state.failure = None;
+        // One that takes no writes any more may not even know it yet.
+        if state.link.as_ref().is_some_and(|link| link.server.run_id != server.run_id) {
+            state.link = None;
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -92,13 +98,24 @@ impl Engine {
     where
         F: Future<Output = RedisResult<T>>,
     {
+        self.ask_on(&self.reader, question).await
+    }
+
+    async fn ask_on<T, F>(
+        &self,
+        reader: &Reader,
+        question: impl Fn(MultiplexedConnection) -> F,
+    ) -> Result<T, TransportError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
         let mut lost: Option<RedisError> = None;
         for _ in 0..2 {
-            let (connection, generation) = self.reader.connection(self).await?;
+            let (connection, generation) = reader.connection(self).await?;
             match question(connection).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) if remedy(&error) == Remedy::Reconnect => {
-                    self.reader.lost(generation).await;
+                    reader.lost(generation).await;
                     lost = Some(error);
                 }
                 Err(error) => return Err(translate(&error)),
@@ -109,17 +126,18 @@ impl Engine {
 
     /// Runs a script with these arguments.
     pub(super) async fn run(&self, program: &Program, arguments: &[&str]) -> Result<Value, TransportError> {
-        self.ask(|mut connection| async move {
-            let mut command = program.call(&self.keys, 0);
-            command.arg(arguments);
-            match command.query_async(&mut connection).await {
-                Err(error) if remedy(&error) == Remedy::Load => {
-                    let mut command = program.eval(&self.keys, 0);
-                    command.arg(arguments);
-                    command.query_async(&mut connection).await
-                }
-                answer => answer,
-            }
+        self.run_on(&self.reader, program, arguments).await
+    }
+
+    /// Runs a script on the connection of this reader.
+    pub(super) async fn run_on(
+        &self,
+        reader: &Reader,
+        program: &Program,
+        arguments: &[&str],
+    ) -> Result<Value, TransportError> {
+        self.ask_on(reader, |mut connection| async move {
+            program.run(&self.keys, arguments, &mut connection).await
         })
         .await
     }

@@ -1,7 +1,9 @@
 //! The scripts that run in the server, and the keys of a log. All keys have one hash tag, so that a cluster keeps them in
 //! one slot and a script may touch all of them.
 
-use redis::{Cmd, Script};
+use redis::{Cmd, RedisResult, Script, ToRedisArgs, Value, aio::MultiplexedConnection};
+
+use super::error::{Remedy, remedy};
 
 /// The keys of one log.
 #[derive(Clone, Debug)]
@@ -84,6 +86,25 @@ impl Program {
         Self::keys(command, keys)
     }
 
+    /// Runs it with these arguments, and is the one to tell the server what it is if need be.
+    pub(super) async fn run(
+        &self,
+        keys: &Keys,
+        arguments: &[impl ToRedisArgs],
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<Value> {
+        let mut command = self.call(keys, 0);
+        command.arg(arguments);
+        match command.query_async(connection).await {
+            Err(error) if remedy(&error) == Remedy::Load => {
+                let mut command = self.eval(keys, 0);
+                command.arg(arguments);
+                command.query_async(connection).await
+            }
+            answer => answer,
+        }
+    }
+
     /// Its text.
     pub(super) fn source(&self) -> &'static str {
         self.source
@@ -105,6 +126,7 @@ pub(super) struct Programs {
     pub(super) append: Program,
     pub(super) settle: Program,
     pub(super) maintain: Program,
+    pub(super) page: Program,
     pub(super) list: Program,
     pub(super) renew: Program,
     pub(super) expired: Program,
@@ -125,6 +147,7 @@ impl Programs {
                 include_str!("script/common.lua"),
                 include_str!("script/maintain.lua")
             )),
+            page: Program::new(concat!(include_str!("script/common.lua"), include_str!("script/page.lua"))),
             list: Program::new(concat!(include_str!("script/common.lua"), include_str!("script/list.lua"))),
             renew: Program::new(concat!(include_str!("script/common.lua"), include_str!("script/renew.lua"))),
             expired: Program::new(concat!(

@@ -15,6 +15,8 @@ pub(super) struct Server {
     /// The version of Redis that it is compatible with.
     pub(super) version: Option<(u32, u32)>,
     pub(super) is_replica: bool,
+    /// It was a replica, and took over.
+    pub(super) was_promoted: bool,
     pub(super) is_cluster: bool,
     pub(super) is_sentinel: bool,
     has_append_only_file: Option<bool>,
@@ -30,6 +32,7 @@ impl Server {
         };
         let version = field("redis_version").unwrap_or_default();
         let mut numbers = version.split('.').map(|part| part.parse().ok());
+        let mode = field("redis_mode").or_else(|| field("server_mode"));
         let name = match field("valkey_version") {
             Some(version) => format!("Valkey {version}"),
             None => format!("Redis {version}"),
@@ -42,8 +45,9 @@ impl Server {
                 _ => None,
             },
             is_replica: field("role") == Some("slave"),
-            is_cluster: field("cluster_enabled") == Some("1") || field("redis_mode") == Some("cluster"),
-            is_sentinel: field("redis_mode") == Some("sentinel"),
+            was_promoted: field("second_repl_offset").is_some_and(|offset| offset != "-1"),
+            is_cluster: field("cluster_enabled") == Some("1") || mode == Some("cluster"),
+            is_sentinel: mode == Some("sentinel"),
             has_append_only_file: field("aof_enabled").map(|value| value == "1"),
             eviction: field("maxmemory_policy").unwrap_or_default().to_owned(),
             used_memory: field("used_memory").and_then(|value| value.parse().ok()),
@@ -120,6 +124,7 @@ mod tests {
         assert!(server.is_replica && server.is_cluster && !server.is_sentinel);
         assert_eq!(server.memory(), ", 1 of 3 MiB of memory used");
         assert_eq!(server.warnings(Durability::Memory).len(), 2);
+        assert!(Server::read("server_mode:sentinel\r\n").is_sentinel);
         assert_eq!(Server::read("").warnings(Durability::Disk).len(), 0);
         assert_eq!(Server::read("").version, None);
     }

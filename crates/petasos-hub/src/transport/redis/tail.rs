@@ -12,12 +12,12 @@ use tokio::sync::watch;
 
 use super::{
     Engine,
-    connect::{Backoff, Link, connect},
+    connect::{Backoff, Link},
     entry,
     error::{translate, unexpected},
-    read::ask_all,
+    read::{ask_all, page_arguments, read_look},
 };
-use crate::transport::{ErrorKind, Position, StoredEvent, Tail, TransportError};
+use crate::transport::{ErrorKind, Position, ReadLimit, StoredEvent, Tail, TransportError};
 
 /// How long the server lets a read wait for events, and how much later the connection counts as dead.
 const BLOCK: Duration = Duration::from_secs(5);
@@ -26,10 +26,11 @@ const LATE: Duration = Duration::from_secs(2);
 /// How long the server may take to answer what it knows.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Entries of one read: few at first, as many as bring about this many bytes later.
-const FIRST_ENTRIES: usize = 16;
-const MOST_ENTRIES: usize = 1_024;
-const READ_BYTES: usize = 256 << 10;
+/// Entries of a read that waits, which nothing bounds in bytes. Whoever gets so many is behind, and reads by bytes.
+const ENTRIES: usize = 16;
+
+/// What one read brings where there is more.
+const CATCH_UP: ReadLimit = ReadLimit { events: 1_024, bytes: 256 << 10 };
 
 pub(super) struct RedisTail {
     engine: Arc<Engine>,
@@ -37,14 +38,23 @@ pub(super) struct RedisTail {
     /// The event at `after`, if it is known.
     mark: Option<Mark>,
     link: Option<Link>,
-    reading: Option<BoxFuture<'static, RedisResult<Value>>>,
+    reading: Option<BoxFuture<'static, RedisResult<Answer>>>,
     /// Events that are handed over at the next call, after an error.
     ready: Vec<StoredEvent>,
-    count: usize,
+    /// There is more than a read brings.
+    is_behind: bool,
     server: watch::Receiver<String>,
     backoff: Backoff,
     /// The loss of the server was told.
     told: bool,
+}
+
+/// What a read has brought.
+enum Answer {
+    /// That of `XREAD`.
+    Stream(Value),
+    /// That of the script that reads by bytes.
+    Page(Value),
 }
 
 /// By what an event is known again.
@@ -79,7 +89,7 @@ impl RedisTail {
             link: None,
             reading: None,
             ready: Vec::new(),
-            count: FIRST_ENTRIES,
+            is_behind: false,
             server,
             backoff: Backoff::new(),
             told: false,
@@ -89,25 +99,27 @@ impl RedisTail {
     /// Connects, and looks whether the log is still the one that was followed.
     async fn connect(&mut self) -> Result<(), TransportError> {
         self.server.mark_unchanged();
-        let link = connect(&self.engine.config, None).await?;
+        let link = self.engine.connect(None).await?;
         let (after, keys) = (self.after, &self.engine.keys);
         let mut pipeline = redis::pipe();
         pipeline.cmd("XRANGE").arg(&keys.log).arg(format!("{after}-0")).arg(format!("{after}-0"));
-        pipeline.cmd("HMGET").arg(&keys.state).arg("position").arg("trimmed").arg("floor");
+        pipeline.cmd("HMGET").arg(&keys.state).arg("position").arg("trimmed").arg("floor").arg("base");
         let mut connection = link.connection.clone();
         let answer = in_time(PATIENCE, ask_all(&mut connection, &mut pipeline)).await;
         let [entries, state] = answer.map_err(|error| translate(&error))?;
         let state = from_redis_value::<Vec<Option<u64>>>(state).map_err(|_| unexpected("the log"))?;
-        let number = |place: usize| state.get(place).copied().flatten().unwrap_or_default();
-        let (head, gone) = (Position(number(0)), Position(number(1).max(number(2))));
+        let number = |place: usize| Position(state.get(place).copied().flatten().unwrap_or_default());
+        let (head, gone, base) = (number(0), number(1).max(number(2)), number(3));
         let found = entry::decode(entries)?;
         self.link = Some(link);
-        self.count = FIRST_ENTRIES;
+        self.is_behind = false;
         self.told = false;
         self.backoff = Backoff::new();
         let now = found.events.first().map(Mark::of);
         let known = std::mem::replace(&mut self.mark, now);
+        let is_another = after != Position::START && after < base;
         let is_same = match (&known, &self.mark) {
+            _ if is_another || after > head => false,
             (None, _) => true,
             (Some(known), Some(now)) => known == now,
             // A damaged event is still there.
@@ -116,8 +128,8 @@ impl RedisTail {
         if is_same {
             return Ok(());
         }
-        // What comes now stands behind the head, wherever this tail was.
-        self.after = after.min(head);
+        // What comes now stands behind the head, wherever this tail was; of another log, all.
+        self.after = if is_another { base } else { after.min(head) };
         Err(TransportError::new(
             ErrorKind::Overtaken,
             format!(
@@ -127,47 +139,71 @@ impl RedisTail {
         ))
     }
 
-    fn read(&self, link: &Link) -> BoxFuture<'static, RedisResult<Value>> {
-        let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(self.count).arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(1));
-        command.arg("STREAMS").arg(&self.engine.keys.log).arg(format!("{}-0", self.after));
+    fn read(&self, link: &Link) -> BoxFuture<'static, RedisResult<Answer>> {
         let mut connection = link.connection.clone();
-        in_time(BLOCK + LATE, async move { command.query_async(&mut connection).await }).boxed()
+        if self.is_behind {
+            let engine = Arc::clone(&self.engine);
+            let arguments = page_arguments(self.after, Position(u64::MAX), CATCH_UP, true);
+            let answer = async move {
+                let program = &engine.programs.page;
+                program.run(&engine.keys, &arguments, &mut connection).await.map(Answer::Page)
+            };
+            return in_time(PATIENCE, answer).boxed();
+        }
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(ENTRIES).arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(1));
+        command.arg("STREAMS").arg(&self.engine.keys.log).arg(format!("{}-0", self.after));
+        let answer = async move { command.query_async(&mut connection).await.map(Answer::Stream) };
+        in_time(BLOCK + LATE, answer).boxed()
     }
 
     /// Takes what a read has brought.
-    async fn take(&mut self, answer: Value) -> Result<Vec<StoredEvent>, TransportError> {
-        let entries = entry::decode_read(answer)?;
-        self.adapt(&entries);
-        let first = entries.events.first().map(|event| event.position);
-        let first = first.or(entries.damage.as_ref().map(|(position, _)| *position));
-        let Some(first) = first else { return Ok(Vec::new()) };
-        // Positions have no gaps but where another server took over.
-        if first.0 > self.after.0 + 1 && self.after < trimmed(&self.engine, self.link.clone()).await? {
-            self.after = Position(first.0 - 1);
-            self.ready = entries.events;
-            return Err(TransportError::new(
-                ErrorKind::Overtaken,
-                "retention discarded events before they were delivered: the history is kept too short for the rate of \
-                 updates",
-            ));
-        }
-        if let (Some((position, error)), None) = (&entries.damage, entries.events.last()) {
-            self.after = *position;
-            self.mark = None;
-            return Err(TransportError::new(ErrorKind::Overtaken, format!("{error}; it is passed over")));
+    async fn take(&mut self, answer: Answer) -> Result<Vec<StoredEvent>, TransportError> {
+        let mut entries = match answer {
+            Answer::Stream(value) => {
+                let entries = entry::decode_read(value)?;
+                self.is_behind = entries.len() >= ENTRIES;
+                entries
+            }
+            Answer::Page(value) => {
+                let look = read_look(&self.engine, value)?;
+                self.is_behind = !look.is_exhausted;
+                look.entries
+            }
+        };
+        // Positions have no gaps but where another server took over, and where retention has come past.
+        let mut last = self.after;
+        let gap = entries
+            .events
+            .iter()
+            .position(|event| event.position.0 > std::mem::replace(&mut last, event.position).0 + 1);
+        match (gap, &entries.damage) {
+            // What comes behind it is read again, and looked at then.
+            (Some(place @ 1..), _) => {
+                entries.events.truncate(place);
+                self.is_behind = true;
+                return Ok(entries.events);
+            }
+            (Some(0), _) => {
+                let first = entries.events.first().map_or(self.after, |event| event.position);
+                let looked = look_into_gap(&self.engine, self.link.clone(), self.after, first).await;
+                if let Err(error) = looked {
+                    if error.kind() == ErrorKind::Overtaken {
+                        self.after = Position(first.0 - 1);
+                        self.ready = entries.events;
+                    }
+                    return Err(error);
+                }
+            }
+            (None, Some((position, error))) if entries.events.is_empty() => {
+                self.after = *position;
+                self.mark = None;
+                let error = format!("{error}; it is passed over");
+                return Err(TransportError::new(ErrorKind::Overtaken, error));
+            }
+            (None, _) => {}
         }
         Ok(entries.events)
-    }
-
-    /// Reads more at once where little comes, and less where much does.
-    fn adapt(&mut self, entries: &entry::Entries) {
-        let bytes: usize = entries.events.iter().map(|event| event.update.weight_bytes()).sum();
-        if bytes > READ_BYTES {
-            self.count = (self.count * READ_BYTES / bytes).max(1);
-        } else if entries.len() >= self.count {
-            self.count = (self.count * 2).min(MOST_ENTRIES);
-        }
     }
 
     /// One step; no events where there is nothing yet.
@@ -239,13 +275,31 @@ impl Tail for RedisTail {
     }
 }
 
-/// The newest position that has left the stream.
-async fn trimmed(engine: &Engine, link: Option<Link>) -> Result<Position, TransportError> {
-    let Some(Link { mut connection, .. }) = link else { return Ok(Position::START) };
-    let mut command = redis::cmd("HGET");
-    command.arg(&engine.keys.state).arg("trimmed");
-    let answer = in_time(PATIENCE, async { command.query_async::<Option<u64>>(&mut connection).await }).await;
-    Ok(Position(answer.map_err(|error| translate(&error))?.unwrap_or_default()))
+/// Whether events are missing between the position of a tail and the first that came.
+async fn look_into_gap(
+    engine: &Engine,
+    link: Option<Link>,
+    after: Position,
+    first: Position,
+) -> Result<(), TransportError> {
+    let Some(Link { mut connection, .. }) = link else { return Ok(()) };
+    let mut command = redis::cmd("HMGET");
+    command.arg(&engine.keys.state).arg("trimmed").arg("base").arg("torn");
+    let answer = in_time(PATIENCE, async { command.query_async::<Vec<Option<u64>>>(&mut connection).await });
+    let answer = answer.await.map_err(|error| translate(&error))?;
+    let number = |place: usize| Position(answer.get(place).copied().flatten().unwrap_or_default());
+    let (trimmed, base, torn) = (number(0), number(1), number(2));
+    // Before the first event of a log there is nothing.
+    let after = if after == Position::START { base } else { after };
+    let why = if after < trimmed {
+        "retention discarded events before they were delivered: the history is kept too short for the rate of updates, \
+         or the log was removed and begun anew"
+    } else if after <= torn && torn < first {
+        "another server has taken over, and may lack events that were acknowledged and not delivered yet"
+    } else {
+        return Ok(());
+    };
+    Err(TransportError::new(ErrorKind::Overtaken, why))
 }
 
 async fn in_time<T>(limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Engine,
     connect::{Backoff, Link, connect},
-    error::{Remedy, remedy, translate, wrong_log},
+    error::{Remedy, is_refusal, remedy, translate, wrong_log},
     group::{self, Answer, Call, Outcome},
 };
 use crate::transport::{
@@ -44,7 +44,7 @@ const GROUP_JOBS: usize = 512;
 const GROUP_BYTES: usize = 1 << 20;
 
 /// How long an answer may take, replicas and disks included; shorter than the patience of publishers.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_200);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_350);
 
 /// How often an idle writer asks whether the server is there.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
@@ -108,19 +108,29 @@ impl Writer {
         }
     }
 
-    /// Connects and makes the log where there is none, so that an address that cannot work is told at once.
+    /// Connects to a server that takes writes, and makes the log where there is none.
     ///
     /// # Errors
-    /// What keeps the log from being opened.
-    pub(super) async fn open(&mut self) -> Result<Link, TransportError> {
-        let link = connect(&self.engine.config, Some(PATIENCE)).await?;
-        self.settle(&link).await?;
-        Ok(link)
+    /// What keeps the log from being written to.
+    pub(super) async fn open(&mut self) -> Result<Link, Failure> {
+        let engine = Arc::clone(&self.engine);
+        let mut tried = Vec::new();
+        let mut refused: Option<Failure> = None;
+        loop {
+            let link = match connect(&engine.config, Some(PATIENCE), &mut tried).await {
+                Ok(link) => link,
+                Err(error) => return Err(refused.unwrap_or(Failure { error, is_refusal: false })),
+            };
+            match self.settle(&link).await {
+                Ok(()) => return Ok(link),
+                // One that refuses writes may be a primary that was cut off from the others.
+                Err(failure) => refused = refused.or(Some(failure)),
+            }
+        }
     }
 
     /// Runs until the line is closed. `link` is the first connection.
-    pub(super) async fn run(mut self, link: Link) {
-        let mut link = Some(link);
+    pub(super) async fn run(mut self, mut link: Option<Link>) {
         let mut backoff = Backoff::new();
         loop {
             let connected = match link.take() {
@@ -143,7 +153,7 @@ impl Writer {
                                 link = Some(connected);
                                 continue;
                             }
-                            Err(error) => error,
+                            Err(failure) => failure.error,
                         },
                         Stop::Lost(error) => error,
                     }
@@ -167,7 +177,7 @@ impl Writer {
         let engine = Arc::clone(&self.engine);
         tokio::select! {
             () = engine.closed.cancelled() => Err(TransportError::closed()),
-            link = self.open() => link,
+            link = self.open() => link.map_err(|failure| failure.error),
         }
     }
 
@@ -257,7 +267,7 @@ impl Writer {
         }
         let new = || jobs.iter().filter(|sent| sent.stored.is_none()).flat_map(|sent| &sent.job.entries);
         let size = new().map(|entry| Call::size_of(&entry.update)).sum();
-        let mut call = Call::new(&self.engine, &self.id, number, &link.server.run_id, size);
+        let mut call = Call::new(&self.engine, &self.id, number, &link.server, size);
         let now_ms = now_ms();
         for entry in new() {
             call.entry(now_ms, &entry.update, entry.presence.as_ref());
@@ -333,14 +343,14 @@ impl Writer {
     }
 
     /// Finds out what became of the groups that are not answered. Those that are not stored go back into the backlog.
-    async fn settle(&mut self, link: &Link) -> Result<(), TransportError> {
+    async fn settle(&mut self, link: &Link) -> Result<(), Failure> {
         let (engine, number) = (&self.engine, self.number);
         let settled = settle(engine, link, &self.id, number).await?;
         // The script of appends may be what the server had forgotten.
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(engine.programs.append.source());
         let mut connection = link.connection.clone();
-        in_time(load.query_async::<Value>(&mut connection)).await.map_err(|error| translate(&error))?;
+        in_time(load.query_async::<Value>(&mut connection)).await.map_err(|error| Failure::of(&error))?;
         for group in std::mem::take(&mut self.sent).into_iter().rev() {
             match settled.outcomes.get(&group.number) {
                 Some(outcome) => self.stored(group, outcome, &settled.waited),
@@ -353,12 +363,32 @@ impl Writer {
             }
         }
         self.drop_overdue();
-        settled.waited
+        settled.waited.map_err(|error| Failure { error, is_refusal: false })
     }
 
     /// Drops jobs whose callers have been told that they waited in vain.
     fn drop_overdue(&mut self) {
         self.backlog.retain(|job| !job.is_overdue());
+    }
+}
+
+/// What keeps a server from being written to.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: TransportError,
+    /// The server is there and only takes no writes now.
+    pub(super) is_refusal: bool,
+}
+
+impl Failure {
+    fn of(error: &RedisError) -> Self {
+        Self { error: translate(error), is_refusal: is_refusal(error) }
+    }
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        Self { error, is_refusal: false }
     }
 }
 
@@ -375,11 +405,11 @@ pub(super) async fn settle(
     link: &Link,
     writer: &str,
     number: u64,
-) -> Result<Settled, TransportError> {
+) -> Result<Settled, Failure> {
     let mut command = engine.programs.settle.eval(&engine.keys, 0);
-    command.arg(writer).arg(number);
+    command.arg(writer).arg(number).arg(engine.seen().0);
     let (answer, waited) = exchange(link, command, group::waiting(engine), ANSWER_TIMEOUT).await;
-    let answer = answer.map_err(|error| translate(&error))?;
+    let answer = answer.map_err(|error| Failure::of(&error))?;
     let outcomes =
         group::read_outcomes(answer)?.map_err(|problem| wrong_log(&problem, &engine.config.prefix))?;
     let waited = match waited {

@@ -74,6 +74,14 @@ impl Address {
     pub fn parse(url: &str) -> Result<Self, String> {
         let (scheme, rest) =
             url.split_once("://").ok_or_else(|| "this is no URL: write scheme://host:port".to_owned())?;
+        if let Some((_, rest)) = rest.split_once(['/', '?', '#'])
+            && rest.contains('@')
+        {
+            // Most likely a password, of which the first part would be taken for a port and shown.
+            return Err("there is an @ behind the first /, ? or #: in a user name or password, write / as %2F, ? as %3F, \
+                        # as %23 and @ as %40; elsewhere, write @ as %40"
+                .to_owned());
+        }
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -188,9 +196,17 @@ mod tests {
 
     #[test]
     fn neither_errors_nor_debug_quote_a_secret() {
-        for url in
-            ["hunter2", "redis://:hunter2", "redis://a:hunter2/x", "redis://[hunter2", "nats://", "nats://@"]
-        {
+        for url in [
+            "hunter2",
+            "redis://:hunter2",
+            "redis://a:hunter2/x",
+            "redis://[hunter2",
+            "nats://",
+            "nats://@",
+            "redis://u:12/hunter2@h",
+            "redis://u:12?hunter2@h",
+            "redis://u:12#hunter2@h",
+        ] {
             let error = Address::parse(url).expect_err(url);
             assert!(!error.contains("hunter2"), "{error}");
         }

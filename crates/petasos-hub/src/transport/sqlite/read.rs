@@ -153,6 +153,8 @@ impl Readers {
             page.next = after.max(Position(until));
             return Ok(page);
         }
+        // What has become too old since the last commit is below no floor yet.
+        page.truncated |= self.is_too_old_after(conn, from)?;
         let complete = if hint.exact_topics.is_empty() || hint.exact_topics.len() > HINT_TOPICS {
             scan(conn, from, until, limit, self.oldest_ms(), &mut page)?
         } else {
@@ -164,6 +166,19 @@ impl Readers {
             page.next = last.position;
         }
         Ok(page)
+    }
+
+    /// Whether the next event is not served any more because of its age.
+    fn is_too_old_after(&self, conn: &Connection, from: u64) -> Result<bool, ReadError> {
+        let oldest_ms = self.oldest_ms();
+        if oldest_ms == 0 {
+            return Ok(false);
+        }
+        let next: Option<i64> = conn
+            .prepare_cached("SELECT at_ms FROM events WHERE position > ?1 ORDER BY position LIMIT 1")?
+            .query_row([from.cast_signed()], |row| row.get(0))
+            .optional()?;
+        Ok(next.is_some_and(|at_ms| at_ms.cast_unsigned() < oldest_ms))
     }
 
     /// What a live tail has not seen yet, whatever its age. Retention may have discarded it in the commit that brought it:

@@ -1,8 +1,8 @@
 -- Appends a group of entries, as a whole, if it is the next of its writer.
 --
--- Arguments: writer, number of the group, newest position its node knows of, server, events, bytes and age to keep; then
--- for each entry its kind (nothing, `S` or `E`), event and weight, and for a start or an end the subscription's field and
--- record.
+-- Arguments: writer, number of the group, newest position its node knows of, server, 1 if that took over from another and may
+-- lack what that had, events, bytes and age to keep; then for each entry its kind (nothing, `I` for one that keeps its time,
+-- `S` or `E`), event and weight, and for a start or an end the subscription's field and record.
 --
 -- Answers 0, the position of the first entry, whether there is more to discard, and the places of entries that were
 -- no-ops; or 1 where this is not the writer's next group; or 2 and what is wrong with the log.
@@ -44,45 +44,53 @@ local function finish(field, record)
   return true
 end
 
-local seen, server = tonumber(ARGV[3]), ARGV[4]
-if (s.position > 0 or seen > 0) and (s.server ~= server or s.position < seen) then
+local seen, server = math.max(tonumber(ARGV[3]), s.seen), ARGV[4]
+local base, torn = s.position, s.torn
+if s.position < seen or (s.server ~= '' and s.server ~= server) then
   -- What the server before had given out after this one's last copy of it must never be given to other events.
-  s.position = math.max(s.position, seen) + JUMP
+  base = math.max(s.position, seen) + JUMP
+  if s.position < seen or ARGV[5] == '1' then
+    torn = s.position
+  end
 end
-s.server = server
 
 local now = now_ms()
-local first = s.position + 1
+local stored_now = int(now)
+local first = base + 1
 local no_ops = {}
-local place, count = 8, 0
+local place, count, appended = 9, 0, 0
 while place <= #ARGV do
   local kind, event, weight = ARGV[place], ARGV[place + 1], ARGV[place + 2]
   place = place + 3
   local stored = true
-  if kind ~= '' then
-    if kind == 'S' then
-      begin(ARGV[place], ARGV[place + 1])
-    else
-      stored = finish(ARGV[place], ARGV[place + 1])
-    end
+  if kind == 'S' then
+    begin(ARGV[place], ARGV[place + 1])
+    place = place + 2
+  elseif kind == 'E' then
+    stored = finish(ARGV[place], ARGV[place + 1])
     place = place + 2
   end
   if stored then
-    s.position = s.position + 1
+    s.position, s.torn, s.server = math.max(s.position, base) + 1, torn, server
     local position = int(s.position)
-    call('XADD', LOG, position .. '-0', 'e', event, 'w', weight)
+    if kind == 'I' then
+      call('XADD', LOG, position .. '-0', 'e', event, 'w', weight)
+    else
+      call('XADD', LOG, position .. '-0', 'e', event, 'w', weight, 't', stored_now)
+    end
     s.id = id_of(event)
     remember(s.id, position)
     s.events = s.events + 1
     s.bytes = s.bytes + tonumber(weight)
+    appended = appended + tonumber(weight)
   else
     no_ops[#no_ops + 1] = count
   end
   count = count + 1
 end
 
-local age = tonumber(ARGV[7])
-local _, more = retain(s, tonumber(ARGV[5]), tonumber(ARGV[6]), age > 0 and now - age or 0, 0)
+local age = tonumber(ARGV[8])
+local _, more = retain(s, tonumber(ARGV[6]), tonumber(ARGV[7]), age > 0 and now - age or 0, 0, BUDGET_BYTES + appended)
 sweep(s, now)
 save(s)
 

@@ -13,8 +13,10 @@ local SUBS, HELD, NODES, SINCE, WRITERS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KE
 local FORMAT = '1'
 -- What positions are raised by where another server has taken over: more than what that could have lost.
 local JUMP = 1048576
--- Events discarded in one call, so that no other client waits for long.
-local BUDGET = 5000
+-- Events discarded in one call, and their bytes, so that no other client waits for long.
+local BUDGET, BUDGET_BYTES = 5000, 4194304
+-- Bytes that are looked at together.
+local PAGE_BYTES = 262144
 -- How long discarded events stay for tails that are behind, and how many bytes of them.
 local GRACE_MS, GRACE_BYTES = 5000, 67108864
 
@@ -30,47 +32,56 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The state, or nothing and what is wrong with it.
+-- The state, or nothing and what is wrong with it. `base` is where the log began, `torn` the newest position after which
+-- events were lost by a change of servers, `seen` the newest that some hub had seen then.
 local function load()
   local v = call('HMGET', STATE, 'format', 'position', 'id', 'floor', 'trimmed', 'events', 'bytes', 'server',
-    'grace_floor', 'grace_at', 'grace_bytes')
+    'grace_floor', 'grace_at', 'grace_bytes', 'base', 'torn', 'seen')
   if not v[1] then
     if call('EXISTS', LOG) == 1 then
       return nil, 'incomplete'
     end
-    return { is_new = true, position = 0, floor = 0, trimmed = 0, events = 0, bytes = 0, grace_floor = 0, grace_at = 0,
-      grace_bytes = 0, id = '', server = '' }
+    -- Later than any log with this prefix that was here before, unless that had a million events a second.
+    local base = now_ms() * 1024
+    return { is_new = true, position = base, floor = base, trimmed = base, events = 0, bytes = 0, grace_floor = base,
+      grace_at = 0, grace_bytes = 0, id = '', server = '', base = base, torn = 0, seen = 0 }
   end
   if v[1] ~= FORMAT then
     return nil, 'format'
   end
-  return { position = tonumber(v[2]), id = v[3], floor = tonumber(v[4]), trimmed = tonumber(v[5]),
-    events = tonumber(v[6]), bytes = tonumber(v[7]), server = v[8], grace_floor = tonumber(v[9]),
-    grace_at = tonumber(v[10]), grace_bytes = tonumber(v[11]) }
+  local events = tonumber(v[6])
+  if events > 0 and call('EXISTS', LOG, IDS) ~= 2 then
+    return nil, 'incomplete'
+  end
+  return { position = tonumber(v[2]), id = v[3], floor = tonumber(v[4]), trimmed = tonumber(v[5]), events = events,
+    bytes = tonumber(v[7]), server = v[8], grace_floor = tonumber(v[9]), grace_at = tonumber(v[10]),
+    grace_bytes = tonumber(v[11]), base = tonumber(v[12]), torn = tonumber(v[13]), seen = tonumber(v[14]) }
 end
 
 local function save(s)
   call('HSET', STATE, 'format', FORMAT, 'position', int(s.position), 'id', s.id, 'floor', int(s.floor),
     'trimmed', int(s.trimmed), 'events', int(s.events), 'bytes', int(s.bytes), 'server', s.server,
-    'grace_floor', int(s.grace_floor), 'grace_at', int(s.grace_at), 'grace_bytes', int(s.grace_bytes))
+    'grace_floor', int(s.grace_floor), 'grace_at', int(s.grace_at), 'grace_bytes', int(s.grace_bytes),
+    'base', int(s.base), 'torn', int(s.torn), 'seen', int(s.seen))
 end
 
--- A little-endian number in the bytes of an event; 0 where they are cut off.
-local function number(bytes, from)
-  local value = 0
-  for place = from + 7, from, -1 do
-    value = value * 256 + (string.byte(bytes, place) or 0)
+-- How many entries are likely to have so many bytes.
+local function entries_of(s, bytes)
+  if s.events == 0 then
+    return 1
   end
-  return value
+  return math.max(1, math.floor(bytes / (s.bytes / s.events + 1)))
 end
 
--- See `remote/wire.rs`: version, flags, time, retry, number of topics, length of the id, id.
-local function at_of(bytes)
-  return number(bytes, 3)
+-- The bytes of an event, see `remote/wire.rs`: version, flags, time, retry, number of topics, length of the id, id.
+local HEADER_BYTES = 34
+
+local function at_of(event)
+  return #event >= HEADER_BYTES and struct.unpack('<I8', event, 3) or 0
 end
 
-local function id_of(bytes)
-  return string.sub(bytes, 35, 34 + number(bytes, 27))
+local function id_of(event)
+  return #event >= HEADER_BYTES and string.sub(event, 35, 34 + struct.unpack('<I8', event, 27)) or ''
 end
 
 -- An id has its earliest event; one that was published again also its latest, and each of its events but that one has
@@ -105,10 +116,15 @@ local function forget(id, position)
   end
 end
 
+-- When an event was stored, by the server's clock; one that was imported, when it says.
+local function stored_at(fields)
+  return tonumber(fields[6]) or at_of(fields[2])
+end
+
 -- Discards the oldest events as long as there are more than `events` or `bytes` allow (0: no bound), they are from before
--- `oldest` or stand up to `until_position`. Returns how many, and whether there are more.
-local function retain(s, events, bytes, oldest, until_position)
-  local count = 0
+-- `oldest` or stand up to `until_position`, `budget` bytes of them at most. Returns how many, and whether there are more.
+local function retain(s, events, bytes, oldest, until_position, budget)
+  local count, discarded = 0, 0
   local function too_many()
     return events > 0 and s.events > events
   end
@@ -117,12 +133,9 @@ local function retain(s, events, bytes, oldest, until_position)
   end
   local looks = oldest > 0 or until_position > s.floor
   while s.events > 0 and (too_many() or too_much() or looks) do
-    if count >= BUDGET then
-      return count, true
-    end
-    local page = 16
+    local page = math.min(entries_of(s, PAGE_BYTES), 16)
     if too_many() then
-      page = math.min(s.events - events, 128)
+      page = math.min(s.events - events, entries_of(s, PAGE_BYTES), 128)
     elseif count == 0 and not too_much() then
       page = 1
     end
@@ -134,8 +147,11 @@ local function retain(s, events, bytes, oldest, until_position)
       local position = string.match(entry[1], '^%d+')
       local event, weight = entry[2][2], tonumber(entry[2][4]) or 0
       if not (too_many() or too_much() or tonumber(position) <= until_position
-          or (oldest > 0 and at_of(event) < oldest)) then
+          or (oldest > 0 and stored_at(entry[2]) < oldest)) then
         return count, false
+      end
+      if count >= BUDGET or discarded >= budget then
+        return count, true
       end
       forget(id_of(event), position)
       s.floor = tonumber(position)
@@ -143,6 +159,7 @@ local function retain(s, events, bytes, oldest, until_position)
       s.bytes = math.max(s.bytes - weight, 0)
       s.grace_bytes = s.grace_bytes + weight
       count = count + 1
+      discarded = discarded + weight
     end
   end
   return count, false

@@ -9,6 +9,8 @@ local s, problem = load()
 if not s then
   return { 2, problem }
 end
+-- A server that is out of memory refuses the first write, if that may take any. This one may not.
+call('HDEL', STATE, '')
 local now = now_ms()
 local silence = tonumber(ARGV[5])
 if silence > 0 then
@@ -26,7 +28,8 @@ end
 local before, trimmed = s.floor, s.trimmed
 local age = tonumber(ARGV[3])
 local count, more =
-  retain(s, tonumber(ARGV[1]), tonumber(ARGV[2]), age > 0 and now - age or 0, math.min(tonumber(ARGV[4]), s.position))
+  retain(s, tonumber(ARGV[1]), tonumber(ARGV[2]), age > 0 and now - age or 0, math.min(tonumber(ARGV[4]), s.position),
+    BUDGET_BYTES)
 local swept = s.grace_floor ~= s.floor or s.floor ~= s.trimmed
 if swept then
   sweep(s, now)
