@@ -4,6 +4,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -85,6 +86,18 @@ impl Connection {
     /// What the system says, for instance that nobody listens.
     pub async fn try_open(address: SocketAddr) -> io::Result<Self> {
         let socket = patiently("connecting", TcpStream::connect(address)).await?;
+        socket.set_nodelay(true)?;
+        Ok(Self { socket, buffer: BytesMut::new() })
+    }
+
+    /// Connects, or gives up: a client with sense tries again then. On a cluster a first packet may be lost for good, where a
+    /// node is just learning of a Service.
+    ///
+    /// # Errors
+    /// What the system says, or that there was no answer within `limit`.
+    pub async fn try_open_within(address: SocketAddr, limit: Duration) -> io::Result<Self> {
+        let connecting = tokio::time::timeout(limit, TcpStream::connect(address)).await;
+        let socket = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         socket.set_nodelay(true)?;
         Ok(Self { socket, buffer: BytesMut::new() })
     }

@@ -18,6 +18,9 @@ use crate::{
 /// How long a follower may take to see the end marker.
 const END_LIMIT: Duration = Duration::from_secs(120);
 
+/// How long connecting may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
 /// What is long enough to be noted as a silence.
 const SILENCE: Duration = Duration::from_millis(500);
 
@@ -39,7 +42,7 @@ pub struct Followed {
     pub cuts: Vec<String>,
     /// Attempts to come back that were refused a connection.
     pub refused: usize,
-    /// Attempts to come back that were connected and closed without an answer.
+    /// Attempts to come back that were connected and closed without an answer, or not even connected in time.
     pub unanswered: usize,
 }
 
@@ -195,7 +198,7 @@ impl Attempt {
 }
 
 async fn open(request: &Request, address: SocketAddr) -> io::Result<EventStream> {
-    let mut connection = Connection::try_open(address).await?;
+    let mut connection = Connection::try_open_within(address, CONNECT_LIMIT).await?;
     connection.try_send(request.bytes()).await?;
     let head = within(END_LIMIT, "the head of a stream", connection.try_head()).await?;
     let (status, headers) = (head.status, head.headers.clone());

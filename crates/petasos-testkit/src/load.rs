@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,6 +19,9 @@ use crate::{
 
 /// How long to wait before connecting is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long connecting may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long publishers may take to finish what they have begun.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -36,6 +39,10 @@ pub struct Load {
     pub topic: String,
     /// How long a publisher waits between two updates.
     pub pause: Duration,
+    /// Whether the pause is counted from beginning to beginning, so that the rate does not depend on the answers.
+    pub steady: bool,
+    /// Whether every update has a connection of its own, as from a script that ends with its request.
+    pub connects_anew: bool,
     /// Data is the id, filled up to this many bytes.
     pub data_bytes: usize,
 }
@@ -43,13 +50,33 @@ pub struct Load {
 impl Load {
     /// As fast as answers come.
     pub fn on(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), pause: Duration::ZERO, data_bytes: 0 }
+        Self {
+            topic: topic.to_owned(),
+            pause: Duration::ZERO,
+            steady: false,
+            connects_anew: false,
+            data_bytes: 0,
+        }
     }
 
     /// With this pause between two updates of a publisher.
     #[must_use]
     pub fn paced(mut self, pause: Duration) -> Self {
         self.pause = pause;
+        self
+    }
+
+    /// With one update of a publisher in each such time, as far as answers allow it.
+    #[must_use]
+    pub fn steadily(mut self, period: Duration) -> Self {
+        (self.pause, self.steady) = (period, true);
+        self
+    }
+
+    /// With a connection for each update.
+    #[must_use]
+    pub fn connecting_anew(mut self) -> Self {
+        self.connects_anew = true;
         self
     }
 
@@ -67,6 +94,14 @@ pub struct Publishers {
     tasks: Vec<JoinHandle<Vec<Entry>>>,
     stop: watch::Sender<bool>,
     acknowledged: Arc<AtomicUsize>,
+    connecting: Arc<Connecting>,
+}
+
+/// How connecting went, over all publishers.
+#[derive(Debug, Default)]
+struct Connecting {
+    failures: AtomicUsize,
+    longest_ms: AtomicU64,
 }
 
 impl Publishers {
@@ -74,22 +109,34 @@ impl Publishers {
     pub fn start(hub: impl Fn() -> TestHub, name: &str, count: usize, load: &Load) -> Self {
         let (stop, stopped) = watch::channel(false);
         let acknowledged = Arc::new(AtomicUsize::new(0));
+        let connecting = Arc::<Connecting>::default();
         let tasks = (0..count).map(|number| {
             let publisher = Publisher {
                 hub: hub(),
                 name: format!("{name}{number}"),
                 load: load.clone(),
                 acknowledged: Arc::clone(&acknowledged),
+                connecting: Arc::clone(&connecting),
                 stopped: stopped.clone(),
             };
             tokio::spawn(publisher.run())
         });
-        Self { tasks: tasks.collect(), stop, acknowledged }
+        Self { tasks: tasks.collect(), stop, acknowledged, connecting }
     }
 
     /// How many updates were acknowledged so far.
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts to connect failed so far. They are tried again and stand in no ledger.
+    pub fn unconnected(&self) -> usize {
+        self.connecting.failures.load(Ordering::Relaxed)
+    }
+
+    /// The longest time that one of them could not connect.
+    pub fn longest_unconnected(&self) -> Duration {
+        Duration::from_millis(self.connecting.longest_ms.load(Ordering::Relaxed))
     }
 
     /// Waits until so many more were acknowledged, and fails the test if there is none for too long.
@@ -127,6 +174,7 @@ struct Publisher {
     name: String,
     load: Load,
     acknowledged: Arc<AtomicUsize>,
+    connecting: Arc<Connecting>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -136,6 +184,7 @@ impl Publisher {
             self.hub.publisher().may_publish(&["*"]).claim("exp", crate::token::now() + 86_400).mint();
         let mut connection = None;
         let mut entries = Vec::new();
+        let mut due = tokio::time::Instant::now();
         for number in 0_u64.. {
             if connection.is_none() {
                 connection = self.connect().await;
@@ -152,13 +201,17 @@ impl Publisher {
                 Err(error) => (Fate::Unknown(error.to_string()), false),
             };
             entries.push(Entry { id, sent, fate, ended: Instant::now() });
-            if !keep {
+            if !keep || self.load.connects_anew {
                 connection = None;
             }
             if *self.stopped.borrow() {
                 break;
             }
-            if !self.load.pause.is_zero() {
+            if self.load.steady {
+                // What was late is made up for by the next ones, but not beyond one pause.
+                due = (due + self.load.pause).max(tokio::time::Instant::now() - self.load.pause);
+                tokio::time::sleep_until(due).await;
+            } else if !self.load.pause.is_zero() {
                 tokio::time::sleep(self.load.pause).await;
             }
         }
@@ -167,13 +220,21 @@ impl Publisher {
 
     /// Tries until somebody listens; `None` where it is over first.
     async fn connect(&self) -> Option<Connection> {
+        let begun = Instant::now();
         loop {
             if *self.stopped.borrow() {
                 return None;
             }
-            match Connection::try_open(self.hub.address()).await {
-                Ok(connection) => return Some(connection),
-                Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+            match Connection::try_open_within(self.hub.address(), CONNECT_LIMIT).await {
+                Ok(connection) => {
+                    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    self.connecting.longest_ms.fetch_max(took, Ordering::Relaxed);
+                    return Some(connection);
+                }
+                Err(_) => {
+                    self.connecting.failures.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                }
             }
         }
     }

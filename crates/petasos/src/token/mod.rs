@@ -98,6 +98,14 @@ fn run_mint(args: &MintArgs) -> Exit {
     }
 }
 
+/// Mints what the flags ask for, for a command that needs a token itself.
+///
+/// # Errors
+/// Why there is none, for the operator.
+pub(crate) fn mint_for(args: &MintArgs) -> Result<String, String> {
+    mint_command::mint(args).map(|minted| minted.token).map_err(|error| error.to_string())
+}
+
 fn run_check(args: &CheckArgs) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -50,6 +50,6 @@ impl<R: AsyncRead + Unpin> Source<R> {
 }
 
 /// An id that nobody else has.
-pub(super) fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     Uuid::new_v4().urn().to_string()
 }

@@ -1,5 +1,8 @@
 //! `petasos health`: asks a running hub whether it is well, for exec probes in images without a shell. Speaks just enough
-//! HTTP/1.1 by itself, so that it starts in no time and needs neither threads nor certificates.
+//! HTTP/1.1 by itself, so that it starts in no time and needs neither threads nor certificates. `--round-trip` goes further
+//! (see `round_trip`).
+
+mod round_trip;
 
 use std::{
     io::{Read, Write},
@@ -9,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    client::exit::Exit,
+    client::{console::say, exit::Exit},
     config::{self, ConfigArgs},
     serve::admin::{LIVE_PATH, READY_PATH},
 };
@@ -26,20 +29,30 @@ Examples:
   petasos health --live                            or would a restart help?
   petasos health --url http://127.0.0.1:2019       ask this admin listener
   petasos health --url http://hub:3000/healthz     ask exactly this
+  petasos health --round-trip --url http://hub     publish to this hub, and receive
 
-Exit codes: 0 healthy, 1 not healthy or no answer, 2 usage or configuration.";
+With --round-trip a private update is published and received, with tokens that are minted from the configured keys, or \
+with the one in PETASOS_TOKEN. It stays in the history.
+
+Exit codes: 0 healthy, 1 not healthy or no answer, 2 usage or configuration, 3 not authorized (--round-trip).";
 
 /// Flags of `petasos health`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Whom to ask: an admin listener (`http://host:port`), or a whole URL. Default: the admin address of the
-    /// configuration
+    /// configuration. With --round-trip the hub itself
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// Ask whether it is alive instead of whether it is ready
     #[arg(long)]
     pub live: bool,
+    /// Publish an update and wait until it comes back
+    #[arg(long, conflicts_with = "live")]
+    pub round_trip: bool,
+    /// Do not check the certificate of the hub (only for --round-trip, in tests)
+    #[arg(long, requires = "round_trip")]
+    pub insecure: bool,
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -47,6 +60,19 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
+    if args.round_trip {
+        return match round_trip::run(&args) {
+            Ok(text) => {
+                say(text);
+                Exit::Done
+            }
+            Err((exit, problem)) => {
+                say(problem);
+                exit
+            }
+        }
+        .into();
+    }
     let target = match target(&args) {
         Ok(target) => target,
         Err(problem) => {
@@ -167,7 +193,7 @@ mod tests {
     use super::*;
 
     fn of(url: &str, live: bool) -> Result<Target, String> {
-        target(&Args { url: Some(url.to_owned()), live, config: ConfigArgs::default() })
+        target(&Args { url: Some(url.to_owned()), live, ..Args::default() })
     }
 
     fn target_of(authority: &str, path: &str) -> Result<Target, String> {

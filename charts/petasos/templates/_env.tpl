@@ -1,0 +1,126 @@
+{{/*
+The keys: those that were given, else those of the Secret that is there, else new ones. Made once for each rendering, so that
+the checksum in the pods is that of the Secret.
+*/}}
+{{- define "petasos.secretData" -}}
+{{- if not (hasKey .Values "computedSecret") -}}
+{{- $old := (lookup "v1" "Secret" .Release.Namespace (include "petasos.fullname" .) | default dict).data | default dict -}}
+{{- $data := dict -}}
+{{- if not .Values.existingSecret -}}
+{{- range $role := list "publisher" "subscriber" -}}
+{{- $name := printf "%s-jwt-key" $role -}}
+{{- $given := get $.Values (printf "%sJwtKey" $role) -}}
+{{- $kept := get $old $name | b64dec -}}
+{{- $_ := set $data $name ($given | default $kept | default (randAlphaNum 64)) -}}
+{{- $_ := set $data (printf "%s-jwt-alg" $role) (get $.Values (printf "%sJwtAlg" $role)) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.transportUrl -}}{{- $_ := set $data "transport-url" . -}}{{- end -}}
+{{- with include "petasos.directives" . -}}{{- $_ := set $data "extra-directives" . -}}{{- end -}}
+{{- $_ := set .Values "computedSecret" (toJson $data) -}}
+{{- end -}}
+{{- .Values.computedSecret -}}
+{{- end -}}
+
+{{/* Changes with every value that pods read at start, so that they are replaced. */}}
+{{- define "petasos.secretChecksum" -}}
+{{- $theirs := dict -}}
+{{- if .Values.existingSecret -}}
+{{- $theirs = (lookup "v1" "Secret" .Release.Namespace .Values.existingSecret | default dict).data | default dict -}}
+{{- end -}}
+{{- printf "%s%s" (include "petasos.secretData" .) (toJson $theirs) | sha256sum -}}
+{{- end -}}
+
+{{- define "petasos.configFile" -}}
+{{- if .Values.config -}}
+{{- $config := deepCopy .Values.config -}}
+{{- include "petasos.wholeNumbers" $config -}}
+{{- toToml $config -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Makes whole numbers of a map whole again, in place: all numbers of values are floating ones, and TOML tells them apart. */}}
+{{- define "petasos.wholeNumbers" -}}
+{{- $map := . -}}
+{{- range $name, $value := . -}}
+{{- if kindIs "map" $value -}}
+{{- include "petasos.wholeNumbers" $value -}}
+{{- else if kindIs "slice" $value -}}
+{{- range $value -}}{{- if kindIs "map" . -}}{{- include "petasos.wholeNumbers" . -}}{{- end -}}{{- end -}}
+{{- else if and (kindIs "float64" $value) (eq (floor $value) $value) -}}
+{{- $_ := set $map $name (int64 $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A variable from one of the two Secrets. */}}
+{{- define "petasos.fromSecret" -}}
+- name: {{ .variable }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secret }}
+      key: {{ .key }}
+      {{- if .optional }}
+      optional: true
+      {{- end }}
+{{- end -}}
+
+{{/* What the hub is told, without what extraEnvs says otherwise. Used by `helm test` as well, whose tokens it tells. */}}
+{{- define "petasos.env" -}}
+{{- $own := include "petasos.fullname" . -}}
+{{- $theirs := .Values.existingSecret -}}
+{{- $given := list -}}
+{{- range .Values.extraEnvs }}{{ $given = append $given .name }}{{ end -}}
+{{- $plain := list
+  (list "PETASOS_LISTEN" (printf ":%d" (int .Values.service.targetPort)))
+  (list "PETASOS_ADMIN_ADDRESS" (printf ":%d" (int .Values.adminPort)))
+  (list "PETASOS_SHUTDOWN_DELAY" (printf "%ds" (int .Values.shutdown.delaySeconds)))
+  (list "PETASOS_DRAIN_TIMEOUT" (printf "%ds" (int .Values.shutdown.drainSeconds)))
+  (list "PETASOS_TRUSTED_PROXIES" (include "petasos.trustedProxies" .))
+  (list "MERCURE_TRUSTED_ISSUERS" (join "," .Values.trustedIssuers))
+  (list "MERCURE_RESOURCE_IDENTIFIER" .Values.resourceIdentifier)
+  (list "PETASOS_CONFIG" (ternary "/etc/petasos/petasos.toml" "" (not (empty .Values.config))))
+-}}
+{{- if .Values.dev -}}
+{{- $plain = concat $plain (list (list "PETASOS_ANONYMOUS" "true") (list "PETASOS_SUBSCRIPTIONS" "true") (list "PETASOS_CORS_ORIGINS" "*")) -}}
+{{- end -}}
+{{- range $plain -}}
+{{- if and (last .) (not (has (first .) $given)) }}
+- name: {{ first . }}
+  value: {{ last . | quote }}
+{{- end -}}
+{{- end -}}
+{{- range $role := list "publisher" "subscriber" -}}
+{{- range $what := list "key" "alg" -}}
+{{- $variable := printf "MERCURE_%s_JWT_%s" (upper $role) (upper $what) -}}
+{{- $alg := get $.Values (printf "%sJwtAlg" $role) -}}
+{{- if has $variable $given -}}
+{{- else if and $theirs (eq $what "alg") (ne $alg "HS256") }}
+- name: {{ $variable }}
+  value: {{ $alg }}
+{{- else }}
+{{ include "petasos.fromSecret" (dict "variable" $variable "secret" ($theirs | default $own) "key" (printf "%s-jwt-%s" $role $what) "optional" (not (empty $theirs))) }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range list (list "MERCURE_TRANSPORT_URL" "transport-url" .Values.transportUrl) (list "MERCURE_EXTRA_DIRECTIVES" "extra-directives" (include "petasos.directives" .)) -}}
+{{- $variable := index . 0 -}}
+{{- if has $variable $given -}}
+{{- else if index . 2 }}
+{{ include "petasos.fromSecret" (dict "variable" $variable "secret" $own "key" (index . 1)) }}
+{{- else if $theirs }}
+{{ include "petasos.fromSecret" (dict "variable" $variable "secret" $theirs "key" (index . 1) "optional" true) }}
+{{- end -}}
+{{- end -}}
+{{- with .Values.extraEnvs }}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "petasos.trustedProxies" -}}
+{{- if .Values.trustedProxies -}}
+{{- join "," .Values.trustedProxies -}}
+{{- else if or .Values.ingress.enabled .Values.httpRoute.enabled -}}
+private
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,128 @@
+# What all parts of scripts/test-kubernetes share: settings, messages, namespaces, releases.
+# shellcheck shell=bash
+
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE=${IMAGE:-ghcr.io/petasos/petasos:$version}
+LOAD_IMAGE=${LOAD_IMAGE:-ghcr.io/petasos/cluster-load:test}
+ROLLOUTS=${ROLLOUTS:-5}
+DELETES=${DELETES:-5}
+KILLS=${KILLS:-2}
+PRESTOP=${PRESTOP:-10}
+DELAY=${DELAY:-5}
+DRAIN=${DRAIN:-10}
+CHART=charts/petasos
+PREVIOUS=charts/previous/petasos-0.1.0.tgz
+# A stop takes no longer than this and what the grace period adds.
+STOP_TIMEOUT=$((PRESTOP + DELAY + DRAIN + 30))s
+
+work=$(mktemp -d)
+namespaces=()
+servers=()
+results=()
+
+say() { printf '== %s\n' "$*"; }
+
+fail() {
+    printf 'FAILED: %s\n' "$*" >&2
+    for namespace in "${namespaces[@]}"; do
+        # The end of what there is to know; a cluster of this test is gone in a moment.
+        kubectl --namespace "$namespace" get pods --output wide 2>/dev/null || true
+        kubectl --namespace "$namespace" get events --sort-by=.lastTimestamp 2>/dev/null | tail -15 || true
+        kubectl --namespace "$namespace" logs --selector app.kubernetes.io/component=hub --tail 15 --prefix 2>/dev/null || true
+    done >&2
+    exit 1
+}
+
+clean_up() {
+    for namespace in "${namespaces[@]}"; do
+        kubectl delete namespace "$namespace" --wait=false >/dev/null 2>&1 || true
+    done
+    # Only processes that this script has started.
+    for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+# Fails with a message unless a command succeeds.
+expect() {
+    local what=$1
+    shift
+    "$@" >"$work/output" 2>&1 || { tail -30 "$work/output" >&2; fail "$what"; }
+}
+
+# What is remembered for the table at the end.
+note() { results+=("$*"); say "$*"; }
+
+summary() {
+    say "all of it held:"
+    printf '%s\n' "${results[@]}" | sed 's/^/   /'
+}
+
+# Begins a part: a namespace that takes only pods as restricted as they can be. Sets $ns.
+use_namespace() {
+    ns=petasos-$1-$$
+    namespaces+=("$ns")
+    kubectl create namespace "$ns" >/dev/null
+    kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=restricted \
+        pod-security.kubernetes.io/warn=restricted >/dev/null
+}
+
+# Ends it, so that its volumes and processor time are free again.
+leave_namespace() {
+    # Nobody looks any more.
+    kubectl --namespace "$ns" delete deployments,statefulsets --all >/dev/null
+    kubectl --namespace "$ns" delete pods --all --grace-period 1 --wait=false >/dev/null
+    kubectl delete namespace "$ns" --timeout 2m >/dev/null 2>&1 || fail "namespace $ns does not go away"
+    # A volume that is kept after its claim has gone is free when somebody has looked through it; here the test does, as far
+    # as volumes are files of this machine.
+    local volume
+    for volume in $(kubectl get pv --output jsonpath="{range .items[?(@.status.phase=='Released')]}{.metadata.name} {end}"); do
+        [ -n "${CLUSTER_DIR:-}" ] && [ -d "$CLUSTER_DIR/pv/${volume#pv}" ] || continue
+        find "$CLUSTER_DIR/pv/${volume#pv}" -mindepth 1 -delete
+        kubectl patch pv "$volume" --type json --patch '[{"op":"remove","path":"/spec/claimRef"}]' >/dev/null
+    done
+    namespaces=("${namespaces[@]/$ns/}")
+}
+
+# helm with the image under test. Names the release hub.
+release() {
+    local verb=$1 chart=$2
+    shift 2
+    helm "$verb" hub "$chart" --namespace "$ns" --set "image.repository=${IMAGE%:*}" --set "image.tag=${IMAGE##*:}" "$@"
+}
+
+# Installs a hub that the load can use.
+install_hub() {
+    expect "helm install does not come to an end" release install "$CHART" --values scripts/kubernetes/keys.yaml \
+        --set "shutdown.preStopSeconds=$PRESTOP" --set "shutdown.delaySeconds=$DELAY" --set "shutdown.drainSeconds=$DRAIN" \
+        --wait --timeout 2m "$@"
+}
+
+# The names of the pods of the hub that are not about to go.
+hub_pods() {
+    kubectl --namespace "$ns" get pods --selector app.kubernetes.io/component=hub --output json | python3 -c '
+import json, sys
+for pod in json.load(sys.stdin)["items"]:
+    if "deletionTimestamp" not in pod["metadata"]: print(pod["metadata"]["name"])'
+}
+
+# How often containers of the hub were started again, and whether the kubelet had to wait with one.
+crash_restarts() {
+    local restarts backoffs
+    restarts=$(kubectl --namespace "$ns" get pods --selector app.kubernetes.io/component=hub \
+        --output jsonpath='{range .items[*]}{.status.containerStatuses[0].restartCount}{"\n"}{end}' | awk '{ n += $1 } END { print n + 0 }')
+    backoffs=$(kubectl --namespace "$ns" get events --field-selector reason=BackOff --output name | wc -l)
+    echo $((restarts + backoffs))
+}
+
+# Waits for pods to be gone, those that were there before a rollout.
+await_gone() {
+    local pod
+    for pod in "$@"; do
+        kubectl --namespace "$ns" wait --for=delete "pod/$pod" --timeout "$STOP_TIMEOUT" >/dev/null 2>&1 ||
+            fail "pod $pod does not stop"
+    done
+}
+
+# Runs petasos in a pod of the hub.
+in_hub() { kubectl --namespace "$ns" exec "$(hub_pods | sed -n 1p)" --container petasos -- /petasos "$@"; }
