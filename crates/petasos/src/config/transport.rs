@@ -467,8 +467,8 @@ mod tests {
             "sqlite:///data/",
             "sqlite:///%FF",
             "sqlite:///a%00b",
-            "redis://user:hunter2@host",
-            "postgres://user:hunter2@host/db",
+            "kafka://user:hunter2@host",
+            "pulsar://user:hunter2@host/db",
             "sqlit:///x?hunter2",
             "user:hunter2@host",
         ] {
