@@ -1,8 +1,6 @@
 //! What the engines that run as servers of their own share: the address of one, the line in which appends wait for it,
 //! the bytes of an event, and how it is told whether it works. Each engine is a folder beside this one.
 
-#![allow(dead_code, unused_imports)] // Until the first engine is there.
-
 mod address;
 #[cfg(any(feature = "redis", feature = "nats", feature = "postgres"))]
 mod line;

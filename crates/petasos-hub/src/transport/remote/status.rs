@@ -45,6 +45,7 @@ impl Status {
     }
 
     /// Whether it was last seen not to.
+    #[cfg(feature = "postgres")]
     pub(in crate::transport) fn is_failed(&self) -> bool {
         matches!(*self.state.lock(), State::Failed(_))
     }
