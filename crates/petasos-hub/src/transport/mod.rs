@@ -20,6 +20,8 @@
 //!   dead node left is listed as expired once its lease has run out.
 
 mod attempts;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod committed;
 mod error;
 mod history;
 mod local;

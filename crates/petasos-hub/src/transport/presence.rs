@@ -38,6 +38,18 @@ pub struct SubscriptionRecord {
     pub payload: Option<Arc<str>>,
 }
 
+impl SubscriptionRecord {
+    /// The order of lists: match type, value and subscriber.
+    #[cfg(any(feature = "redis", feature = "nats"))]
+    pub(super) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        (self.match_type.as_str(), &self.match_value, &self.subscriber).cmp(&(
+            other.match_type.as_str(),
+            &other.match_value,
+            &other.subscriber,
+        ))
+    }
+}
+
 /// What an event of presence announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PresenceChange {

@@ -8,6 +8,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[macro_use]
+#[path = "../common/suite.rs"]
+mod suite;
+
 mod chaos;
 mod cluster;
 mod engine;
@@ -68,26 +72,6 @@ macro_rules! every_case_of_a_server {
                 nothing_is_lost_doubled_or_moved_whatever_fails,
             ];
         }
-    };
-}
-
-macro_rules! tests_of {
-    (($module:ident, $engine:expr) $($section:ident: [$($case:ident,)*];)*) => {
-        mod $module {
-            $($(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    let case = crate::$section::$case($engine);
-                    petasos_testkit::within(crate::CASE_LIMIT, "the end of the case", Box::pin(case)).await;
-                }
-            )*)*
-        }
-    };
-}
-
-macro_rules! names_of {
-    (() $($section:ident: [$($case:ident,)*];)*) => {
-        &[$($(stringify!($case)),*),*]
     };
 }
 

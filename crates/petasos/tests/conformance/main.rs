@@ -11,6 +11,10 @@
 mod common;
 
 #[macro_use]
+#[path = "../common/suite.rs"]
+mod suite;
+
+#[macro_use]
 mod list;
 
 mod challenges;
@@ -50,26 +54,6 @@ macro_rules! conformance_suite {
     ($module:ident, $engine:expr, $old_module:ident: $old_cases:ident) => {
         every_case! { tests_of ($module, $engine) }
         $old_cases! { tests_of ($old_module, $engine) }
-    };
-}
-
-macro_rules! tests_of {
-    (($module:ident, $engine:expr) $($section:ident: [$($case:ident,)*];)*) => {
-        mod $module {
-            $($(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    let case = crate::$section::$case($engine);
-                    petasos_testkit::within(crate::CASE_LIMIT, "the end of the case", Box::pin(case)).await;
-                }
-            )*)*
-        }
-    };
-}
-
-macro_rules! names_of {
-    (() $($section:ident: [$($case:ident,)*];)*) => {
-        &[$($(stringify!($case)),*),*]
     };
 }
 

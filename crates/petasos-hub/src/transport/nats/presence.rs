@@ -201,13 +201,7 @@ pub(super) async fn list(store: &Store, filter: &PresenceFilter) -> Result<Prese
         .filter(|found| found.ending.is_none() && filter.accepts(&found.record))
         .map(|found| found.record)
         .collect();
-    subscriptions.sort_by(|one, other| {
-        (one.match_type, &one.match_value, &one.subscriber).cmp(&(
-            other.match_type,
-            &other.match_value,
-            &other.subscriber,
-        ))
-    });
+    subscriptions.sort_by(SubscriptionRecord::order);
     Ok(PresenceSnapshot { head, subscriptions })
 }
 

@@ -47,7 +47,6 @@ use self::{
     connect::{Pool, Session},
     continuity::Continuity,
     presence::Leases,
-    read::Committed,
     sql::Sql,
     tail::PostgresTail,
 };
@@ -55,11 +54,9 @@ use super::{
     Append, AttemptId, Durability, Head, LogStats, NodeId, Page, Position, PresenceFilter, PresenceSnapshot,
     ReadHint, ReadLimit, StoredEvent, SubscriptionRecord, Tail, Transport, TransportError, TransportHealth,
     TransportInfo, Verification,
+    committed::{COMMITTED_BATCHES, Committed},
     remote::{Line, Status},
 };
-
-/// Commits that a tail may be behind before it reads them from the database instead.
-const COMMITTED_BATCHES: usize = 64;
 
 /// Connections for reads, and for what must not wait for the reads of many subscribers: tails, leases, housekeeping.
 const READ_CONNECTIONS: usize = 4;

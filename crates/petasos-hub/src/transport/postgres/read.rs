@@ -1,7 +1,5 @@
 //! The read path: each call one question.
 
-use std::sync::Arc;
-
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
@@ -181,6 +179,3 @@ impl Store {
         age.map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX).max(1))
     }
 }
-
-/// Events of one commit, shared by the tails.
-pub(super) type Committed = Arc<[StoredEvent]>;

@@ -9,12 +9,12 @@ use tokio::sync::{broadcast, watch};
 use super::{
     Store,
     continuity::{Break, Mark},
-    read::{self, Committed, Followed},
+    read::{self, Followed},
 };
-use crate::transport::{ErrorKind, Position, ReadLimit, StoredEvent, Tail, TransportError};
-
-/// What one call hands over at most.
-const BATCH: ReadLimit = ReadLimit { events: 1_024, bytes: 256 << 10 };
+use crate::transport::{
+    ErrorKind, Position, StoredEvent, Tail, TransportError,
+    committed::{BATCH, Committed, Following, Pending},
+};
 
 /// The pauses between looks at a log that cannot be read.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ pub(super) struct PostgresTail {
     /// How many breaks of the log the reader has been told of.
     told: u64,
     /// A batch that is not handed over completely yet.
-    pending: Option<(Committed, usize)>,
+    pending: Pending,
     /// There may be more in the log than what was committed here.
     look: bool,
     /// How many looks have failed since the last that did not.
@@ -46,37 +46,18 @@ impl PostgresTail {
         let breaks = store.continuity.breaks();
         let told = breaks.borrow().count;
         let known = store.continuity.at(after);
-        Self { store, after, known, committed, heard, breaks, told, pending: None, look: true, failures: 0 }
-    }
-
-    /// The next part of the pending batch, if it follows directly.
-    fn take_pending(&mut self) -> Option<Vec<StoredEvent>> {
-        let (batch, offset) = self.pending.take()?;
-        let rest = &batch[offset..];
-        // What a look into the log already gave is passed over.
-        let fresh = rest.partition_point(|event| event.position <= self.after);
-        let rest = &rest[fresh..];
-        let first = rest.first()?;
-        if first.position.0 != self.after.0 + 1 {
-            // Somebody else's events come first. The log has all of them.
-            self.look = true;
-            return None;
+        Self {
+            store,
+            after,
+            known,
+            committed,
+            heard,
+            breaks,
+            told,
+            pending: Pending::default(),
+            look: true,
+            failures: 0,
         }
-        let mut bytes = 0;
-        let count = rest
-            .iter()
-            .take(BATCH.events)
-            .take_while(|event| {
-                let room = bytes < BATCH.bytes;
-                bytes += event.update.weight_bytes();
-                room
-            })
-            .count();
-        let events = rest[..count].to_vec();
-        if count < rest.len() {
-            self.pending = Some((Arc::clone(&batch), offset + fresh + count));
-        }
-        Some(events)
     }
 
     fn pass(&mut self, events: &[StoredEvent]) {
@@ -95,7 +76,7 @@ impl PostgresTail {
             return Ok(());
         }
         self.told = last.count;
-        self.pending = None;
+        self.pending.clear();
         self.known = None;
         self.look = true;
         // What the log has gained up to its head is for readers that come back: they resume by their cursors.
@@ -120,7 +101,7 @@ impl PostgresTail {
             // What is committed here is the usual case and needs no look.
             biased;
             batch = self.committed.recv() => match batch {
-                Ok(batch) => self.pending = Some((batch, 0)),
+                Ok(batch) => self.pending.put(batch),
                 Err(broadcast::error::RecvError::Lagged(_)) => self.look = true,
                 Err(broadcast::error::RecvError::Closed) => return Err(TransportError::closed()),
             },
@@ -143,9 +124,13 @@ impl Tail for PostgresTail {
                 return Err(TransportError::closed());
             }
             self.meet_break()?;
-            if let Some(events) = self.take_pending() {
-                self.pass(&events);
-                return Ok(events);
+            match self.pending.take_after(self.after) {
+                Following::Events(events) => {
+                    self.pass(&events);
+                    return Ok(events);
+                }
+                Following::OthersFirst => self.look = true,
+                Following::Nothing => {}
             }
             if self.look {
                 let store = Arc::clone(&self.store);
@@ -195,7 +180,7 @@ impl Tail for PostgresTail {
                     (self.after, self.known) = (followed.page.next, None);
                 }
             }
-            if self.pending.is_none() {
+            if self.pending.is_empty() {
                 self.wait().await?;
             }
         }

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, Cmd, RedisError, Value, aio::MultiplexedConnection, cmd, from_redis_value,
+    AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection, cmd,
+    from_redis_value,
 };
 
 use super::{
@@ -179,10 +180,7 @@ async fn ask<T: redis::FromRedisValue>(
     connection: &mut MultiplexedConnection,
     command: Cmd,
 ) -> Result<T, RedisError> {
-    match tokio::time::timeout(ASK_TIMEOUT, command.query_async(connection)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-    }
+    in_time(ASK_TIMEOUT, command.query_async(connection)).await
 }
 
 fn refused(place: &Place, error: &RedisError) -> TransportError {
@@ -246,4 +244,16 @@ async fn slot_owner(config: &RedisConfig, link: &mut Link) -> Result<Option<Plac
     Err(TransportError::unavailable(format!(
         "{place}: nobody in the cluster serves slot {slot}, that of the log"
     )))
+}
+
+/// The answer, or that it took longer than this.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+pub(super) fn timed_out() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }

@@ -47,12 +47,8 @@ pub(super) async fn list(
             subscriptions.push(record);
         }
     }
-    subscriptions.sort_by(|one, other| order(one).cmp(&order(other)));
+    subscriptions.sort_by(SubscriptionRecord::order);
     Ok(PresenceSnapshot { head: read_head(engine, state), subscriptions })
-}
-
-fn order(record: &SubscriptionRecord) -> (&str, &str, &str) {
-    (record.match_type.as_str(), &record.match_value, &record.subscriber)
 }
 
 /// See [`crate::transport::Transport::expired`].

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     Engine,
-    connect::{Backoff, Link},
+    connect::{Backoff, Link, in_time},
     entry,
     error::{translate, unexpected},
     read::{ask_all, page_arguments, read_look},
@@ -300,11 +300,4 @@ async fn look_into_gap(
         return Ok(());
     };
     Err(TransportError::new(ErrorKind::Overtaken, why))
-}
-
-async fn in_time<T>(limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    match tokio::time::timeout(limit, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-    }
 }

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Engine,
-    connect::{Backoff, Link, connect},
+    connect::{Backoff, Link, connect, in_time, timed_out},
     error::{Remedy, is_refusal, remedy, translate, wrong_log},
     group::{self, Answer, Call, Outcome},
 };
@@ -236,7 +236,7 @@ impl Writer {
             return Err(Stop::Unsettled);
         }
         let mut connection = link.connection.clone();
-        in_time(async { redis::cmd("PING").query_async::<Value>(&mut connection).await })
+        in_time(ANSWER_TIMEOUT, async { redis::cmd("PING").query_async::<Value>(&mut connection).await })
             .await
             .map(|_| ())
             .map_err(|error| Stop::Lost(translate(&error)))
@@ -350,7 +350,9 @@ impl Writer {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(engine.programs.append.source());
         let mut connection = link.connection.clone();
-        in_time(load.query_async::<Value>(&mut connection)).await.map_err(|error| Failure::of(&error))?;
+        in_time(ANSWER_TIMEOUT, load.query_async::<Value>(&mut connection))
+            .await
+            .map_err(|error| Failure::of(&error))?;
         for group in std::mem::take(&mut self.sent).into_iter().rev() {
             match settled.outcomes.get(&group.number) {
                 Some(outcome) => self.stored(group, outcome, &settled.waited),
@@ -440,12 +442,4 @@ pub(super) fn exchange(
             Err(_) => (Err(timed_out()), Err(timed_out())),
         }
     }
-}
-
-async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| Err(timed_out()))
-}
-
-fn timed_out() -> RedisError {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }

@@ -31,15 +31,14 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::{BoltSource, SqliteConfig, Sync};
-use self::{bell::Bell, read::Readers, tail::Committed, takeover::Progress, writer::Writer};
+use self::{bell::Bell, read::Readers, takeover::Progress, writer::Writer};
 use super::{
     Append, AttemptId, Durability, Head, LogStats, NodeId, Page, Position, PresenceFilter, PresenceSnapshot,
     ReadHint, ReadLimit, StoredEvent, SubscriptionRecord, Tail, Transport, TransportError, TransportHealth,
-    TransportInfo, Verification, now_ms,
+    TransportInfo, Verification,
+    committed::{COMMITTED_BATCHES, Committed},
+    now_ms,
 };
-
-/// Commits that a tail may be behind before it reads them from the database instead.
-const COMMITTED_BATCHES: usize = 64;
 
 /// How long a reader of the past waits for a history that is being taken over.
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(10);

@@ -7,16 +7,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 
 use super::Store;
-use crate::transport::{ErrorKind, Position, ReadLimit, StoredEvent, Tail, TransportError};
+use crate::transport::{
+    ErrorKind, Position, StoredEvent, Tail, TransportError,
+    committed::{BATCH, Committed, Following, Pending},
+};
 
 /// How often a tail looks even if nobody called it: the net below a bell that was missed.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What one call hands over at most.
-const BATCH: ReadLimit = ReadLimit { events: 1_024, bytes: 256 << 10 };
-
-/// Events of one commit, shared by the tails.
-pub(super) type Committed = Arc<[StoredEvent]>;
 
 #[derive(Debug)]
 pub(super) struct SqliteTail {
@@ -25,7 +22,7 @@ pub(super) struct SqliteTail {
     committed: broadcast::Receiver<Committed>,
     bell: watch::Receiver<u64>,
     /// A batch that is not handed over completely yet.
-    pending: Option<(Committed, usize)>,
+    pending: Pending,
     /// There may be more in the log than what was committed here.
     look: bool,
 }
@@ -34,37 +31,7 @@ impl SqliteTail {
     pub(super) fn new(store: Arc<Store>, after: Position) -> Self {
         let committed = store.committed.subscribe();
         let bell = store.bell.heard();
-        Self { store, after, committed, bell, pending: None, look: true }
-    }
-
-    /// The next part of the pending batch, if it follows directly.
-    fn take_pending(&mut self) -> Option<Vec<StoredEvent>> {
-        let (batch, offset) = self.pending.take()?;
-        let rest = &batch[offset..];
-        // What a look into the log already gave is passed over.
-        let fresh = rest.partition_point(|event| event.position <= self.after);
-        let rest = &rest[fresh..];
-        let first = rest.first()?;
-        if first.position.0 != self.after.0 + 1 {
-            // Somebody else's events come first. The log has all of them.
-            self.look = true;
-            return None;
-        }
-        let mut bytes = 0;
-        let count = rest
-            .iter()
-            .take(BATCH.events)
-            .take_while(|event| {
-                let room = bytes < BATCH.bytes;
-                bytes += event.update.weight_bytes();
-                room
-            })
-            .count();
-        let events = rest[..count].to_vec();
-        if count < rest.len() {
-            self.pending = Some((Arc::clone(&batch), offset + fresh + count));
-        }
-        Some(events)
+        Self { store, after, committed, bell, pending: Pending::default(), look: true }
     }
 
     async fn wait(&mut self) -> Result<(), TransportError> {
@@ -72,7 +39,7 @@ impl SqliteTail {
             // What is committed here is the usual case and needs no look.
             biased;
             batch = self.committed.recv() => match batch {
-                Ok(batch) => self.pending = Some((batch, 0)),
+                Ok(batch) => self.pending.put(batch),
                 Err(broadcast::error::RecvError::Lagged(_)) => self.look = true,
                 Err(broadcast::error::RecvError::Closed) => return Err(TransportError::closed()),
             },
@@ -92,11 +59,15 @@ impl SqliteTail {
 impl Tail for SqliteTail {
     async fn next(&mut self) -> Result<Vec<StoredEvent>, TransportError> {
         loop {
-            if let Some(events) = self.take_pending() {
-                if let Some(last) = events.last() {
-                    self.after = last.position;
+            match self.pending.take_after(self.after) {
+                Following::Events(events) => {
+                    if let Some(last) = events.last() {
+                        self.after = last.position;
+                    }
+                    return Ok(events);
                 }
-                return Ok(events);
+                Following::OthersFirst => self.look = true,
+                Following::Nothing => {}
             }
             if self.look {
                 let after = self.after;
@@ -121,7 +92,7 @@ impl Tail for SqliteTail {
                 }
                 self.after = self.after.max(page.next);
             }
-            if self.pending.is_none() {
+            if self.pending.is_empty() {
                 self.wait().await?;
             }
         }
