@@ -12,6 +12,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::EndReason;
+
 /// A label with one of a fixed set of values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabel {
@@ -70,6 +72,11 @@ impl Default for Metrics {
     fn default() -> Self {
         // 100 µs to 13 s: from a delivery in memory to a disk that is nearly stuck.
         let latency = || Histogram::new(exponential_buckets(0.000_1, 2.0, 18));
+        // A series that begins with its first event looks to Prometheus as if nothing had happened.
+        let disconnects_total = Family::<ReasonLabel, Counter>::default();
+        for reason in EndReason::ALL {
+            drop(disconnects_total.get_or_create(&ReasonLabel { reason: reason.as_str() }));
+        }
         Self {
             subscribers_connected: Gauge::default(),
             subscribers_total: Counter::default(),
@@ -77,7 +84,7 @@ impl Default for Metrics {
             updates_failed_total: Counter::default(),
             deliveries_total: Counter::default(),
             delivered_bytes_total: Counter::default(),
-            disconnects_total: Family::default(),
+            disconnects_total,
             refusals_total: Family::default(),
             requests_total: Family::default(),
             requests_by_generation_total: Family::default(),

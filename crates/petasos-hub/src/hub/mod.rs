@@ -338,6 +338,17 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ClientGone,
+        Self::WriteTimeout,
+        Self::TokenExpired,
+        Self::SlowReader,
+        Self::Shutdown,
+        Self::Overtaken,
+        Self::LogUnavailable,
+    ];
+
     /// As the label of a metric.
     pub fn as_str(self) -> &'static str {
         match self {
