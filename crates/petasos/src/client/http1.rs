@@ -1,7 +1,7 @@
 //! What every HTTP/1.1 connection of the client commands needs, and the ways in which opening one fails.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
@@ -14,6 +14,9 @@ use super::{
 /// Named in every request.
 pub(super) const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("petasos/", env!("CARGO_PKG_VERSION")));
+
+/// The scheme by which a proxy was reached that passes a request on.
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Takes requests, one at a time.
 pub(super) type Sender = hyper::client::conn::http1::SendRequest<Full<Bytes>>;

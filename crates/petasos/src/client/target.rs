@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use http::HeaderValue;
 use petasos_hub::{auth::Secret, http::HUB_PATH};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -192,6 +193,18 @@ impl Target {
     /// The value of the `Host` field: the host as the URL spells it, and the port unless it is the scheme's own.
     pub fn authority(&self) -> &str {
         self.url.authority()
+    }
+
+    /// Speaks as a proxy would that is known to clients as `public`: the connection goes where it went before.
+    pub fn behalf_of(&mut self, public: &Url) {
+        self.url.clone_from(public);
+    }
+
+    /// The scheme that clients use, where it is not that of the connection: the value of `X-Forwarded-Proto`.
+    pub fn forwarded_proto(&self) -> Option<HeaderValue> {
+        let differs = (self.url.scheme() == "https") != self.tls.is_some();
+        let scheme = if self.url.scheme() == "https" { "https" } else { "http" };
+        differs.then(|| HeaderValue::from_static(scheme))
     }
 
     /// The hub without the query of its URL, which may carry a token (L05): to be shown, and to be the audience of tokens.

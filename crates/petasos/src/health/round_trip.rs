@@ -50,9 +50,11 @@ pub(super) fn run(args: &Args) -> Result<String, (Exit, String)> {
     let failed = |error: &dyn std::fmt::Display| (Exit::Failed, error.to_string());
     let usage = |error: &dyn std::fmt::Display| (Exit::Usage, error.to_string());
     let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-    let config = match (&args.url, &given) {
-        (Some(_), Some(_)) => None,
-        _ => Some(config::load(&args.config).map_err(|errors| usage(&errors))?),
+    let config = match (config::load(&args.config), &args.url, &given) {
+        (Ok(config), _, _) => Some(config),
+        // Everything that is needed was given.
+        (Err(_), Some(_), Some(_)) => None,
+        (Err(errors), _, _) => return Err(usage(&errors)),
     };
     let url = match (&args.url, &config) {
         (Some(url), _) => url.clone(),
@@ -60,7 +62,11 @@ pub(super) fn run(args: &Args) -> Result<String, (Exit, String)> {
     };
     let target = |token: Option<String>| {
         let args = TargetArgs { url: Some(url.clone()), insecure: args.insecure, ..TargetArgs::default() };
-        args.resolve(token).map_err(|error| usage(&error))
+        let mut target = args.resolve(token).map_err(|error| usage(&error))?;
+        if let Some(public) = config.as_ref().and_then(|config| public_url(config, &target)) {
+            target.behalf_of(&public);
+        }
+        Ok(target)
     };
 
     let topic = random_id();
@@ -88,6 +94,18 @@ pub(super) fn run(args: &Args) -> Result<String, (Exit, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&format!("the threads cannot be started: {error}")))?;
     runtime.block_on(round_trip(publisher, subscriber, &topic))
+}
+
+/// A hub that is told its public URLs answers no requests for others (421): where it is asked by an inner address, this
+/// is done as by the proxy that knows it under the first of them.
+fn public_url(config: &Config, target: &Target) -> Option<url::Url> {
+    let public = &config.http.public_urls;
+    if public.iter().any(|listed| listed.origin() == target.url.origin()) {
+        return None;
+    }
+    let mut url = public.first()?.clone();
+    url.set_path(target.url.path());
+    Some(url)
 }
 
 /// Where the hub of this configuration is reached from its own host.

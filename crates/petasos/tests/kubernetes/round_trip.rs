@@ -40,6 +40,25 @@ async fn an_update_comes_back_on_every_engine_with_tokens_from_the_configuration
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_with_a_public_url_is_asked_as_by_its_proxy() {
+    let public = "https://hub.example.com";
+    let hub = Engine::Sqlite
+        .hub_with(|config| {
+            config.http.public_urls = vec![public.parse().unwrap()];
+            config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        })
+        .await;
+    let mut variables = KEYS.to_vec();
+    let output = round_trip(&hub.origin(), &variables).await;
+    assert_eq!(output.status.code(), Some(1), "without the public URL: {}", said(&output));
+    assert!(said(&output).contains("misdirected_request"), "{}", said(&output));
+    variables.push(("PETASOS_PUBLIC_URLS", public));
+    let output = round_trip(&hub.origin(), &variables).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains(public), "{}", said(&output));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_is_given_is_used_for_both_sides() {
     let hub = Engine::Sqlite.hub().await;
     // What the publishers' key signs is refused to subscribers: the update is published, and the stream does not open.

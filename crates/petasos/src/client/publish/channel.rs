@@ -16,7 +16,7 @@ use super::sniff::Sniffed;
 use crate::client::{
     answer::{Answer, MAX_BODY_BYTES},
     connect::{self, HTTP_1, HTTP_2_OR_1, Stream},
-    http1::{self, Driver, OpenError, USER_AGENT, with_causes},
+    http1::{self, Driver, OpenError, USER_AGENT, X_FORWARDED_PROTO, with_causes},
     target::Target,
 };
 
@@ -50,6 +50,7 @@ pub(super) struct Channel {
     authorization: Option<HeaderValue>,
     uri: Uri,
     authority: HeaderValue,
+    forwarded_proto: Option<HeaderValue>,
     connection: Driver,
 }
 
@@ -76,7 +77,8 @@ impl Channel {
         let uri = uri.map_err(|error: http::uri::InvalidUri| OpenError::Http(error.to_string()))?;
         let authority =
             HeaderValue::from_str(target.authority()).map_err(|error| OpenError::Http(error.to_string()))?;
-        Ok(Self { sender, authorization, uri, authority, connection })
+        let forwarded_proto = target.forwarded_proto();
+        Ok(Self { sender, authorization, uri, authority, forwarded_proto, connection })
     }
 
     /// How many requests may be under way at once.
@@ -150,6 +152,9 @@ impl Channel {
         let headers = request.headers_mut();
         if let Sender::Http1(_) = self.sender {
             headers.insert(header::HOST, self.authority.clone());
+        }
+        if let Some(scheme) = &self.forwarded_proto {
+            headers.insert(X_FORWARDED_PROTO, scheme.clone());
         }
         headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(header::ACCEPT, HeaderValue::from_static("text/plain"));

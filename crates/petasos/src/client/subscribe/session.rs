@@ -12,7 +12,7 @@ use url::form_urlencoded::Serializer;
 use crate::client::{
     answer::{Answer, MAX_BODY_BYTES, Refused, Verdict, printable},
     connect::{self, HTTP_1},
-    http1::{self, Driver, OpenError, USER_AGENT, with_causes},
+    http1::{self, Driver, OpenError, USER_AGENT, X_FORWARDED_PROTO, with_causes},
     target::Target,
 };
 
@@ -147,6 +147,9 @@ fn request(
     let headers = request.headers_mut();
     let host = HeaderValue::from_str(target.authority()).map_err(|error| unusable(&error))?;
     headers.insert(header::HOST, host);
+    if let Some(scheme) = target.forwarded_proto() {
+        headers.insert(X_FORWARDED_PROTO, scheme);
+    }
     headers.insert(header::USER_AGENT, USER_AGENT);
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
