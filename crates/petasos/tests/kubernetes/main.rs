@@ -7,3 +7,4 @@
 mod common;
 mod metrics;
 mod round_trip;
+mod rules;
