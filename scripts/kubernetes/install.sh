@@ -35,10 +35,15 @@ part_upgrade() {
     keys="$(secret_key publisher-jwt-key) $(secret_key subscriber-jwt-key)"
     history=$(in_hub history export 2>/dev/null | sed -n 1p)
     [ -n "$history" ] || fail "there is no history before the upgrade"
+    refuses_here "helm.sh/resource-policy=keep" upgrade --set transportUrl=redis://elsewhere
     expect "helm upgrade" release upgrade "$CHART" --wait --timeout 2m
     [ "$(secret_key publisher-jwt-key) $(secret_key subscriber-jwt-key)" = "$keys" ] || fail "the upgrade changed the keys"
     [ "$(in_hub history export 2>/dev/null | sed -n 1p)" = "$history" ] || fail "the upgrade lost the history"
     expect "helm test after the upgrade" helm test hub --namespace "$ns" --timeout 1m
-    note "upgrade: from $(basename "$PREVIOUS" .tgz), keys and history are kept"
+    say "what is uninstalled and installed again finds its history"
+    expect "helm uninstall" helm uninstall hub --namespace "$ns" --wait
+    expect "helm install" release install "$CHART" --wait --timeout 2m
+    [ "$(in_hub history export 2>/dev/null | sed -n 1p)" = "$history" ] || fail "a new installation lost the history"
+    note "upgrade: from $(basename "$PREVIOUS" .tgz), keys and history are kept; after uninstall and install the history"
     leave_namespace
 }

@@ -13,12 +13,33 @@ check_values() {
 }
 
 # Asserts that a template says something. Usage: says VALUES TEMPLATE JSONPATH EXPECTED
-says() {
-    local found
+says() { says_with "${@:2}" --values "$CHART/ci/$1-values.yaml"; }
+
+# The same with flags. Usage: says_with TEMPLATE JSONPATH EXPECTED FLAG …
+says_with() {
+    local template=$1 path=$2 expected=$3 found
+    shift 3
     # Only the kinds of Kubernetes itself can be asked for in this way.
-    found=$(helm template hub "$CHART" --namespace default --values "$CHART/ci/$1-values.yaml" --show-only "templates/$2.yaml" |
-        kubectl create --dry-run=client --output "jsonpath=$3" --filename -) || fail "$1: $2 cannot be read"
-    [ "$found" = "$4" ] || fail "$1: $2 $3 is $found, not $4"
+    found=$(helm template hub "$CHART" --namespace default "$@" --show-only "templates/$template.yaml" |
+        kubectl create --dry-run=client --output "jsonpath=$path" --filename -) || fail "$template with $* cannot be read"
+    [ "$found" = "$expected" ] || fail "$template $path with $* is $found, not $expected"
+}
+
+# Another chart has this one among its dependencies, and switches it on and off.
+as_dependency() {
+    local parent=$work/parent enabled found
+    mkdir -p "$parent/charts"
+    cp -r "$CHART" "$parent/charts/petasos"
+    cat >"$parent/Chart.yaml" <<YAML
+apiVersion: v2
+name: parent
+version: 1.0.0
+dependencies: [{name: petasos, version: "*", condition: petasos.enabled}]
+YAML
+    for enabled in true false; do
+        found=$(helm template hub "$parent" --set global.some=thing --set "petasos.enabled=$enabled" | grep --count 'kind: Deployment' || true)
+        [ "$found" = "$([ "$enabled" = true ] && echo 1 || echo 0)" ] || fail "as a dependency with enabled=$enabled: $found Deployments"
+    done
 }
 
 # Asserts that values are refused, with words that help. Usage: refuses WORDS FLAG …
@@ -52,6 +73,24 @@ part_manifests() {
     says secret deployment "{$pod.containers[0].env[?(@.name==\"MERCURE_PUBLISHER_JWT_KEY\")].valueFrom.secretKeyRef.name}" mercure-jwt
     says memory deployment '{.spec.strategy.type}' Recreate
     says statefulset statefulset '{.spec.volumeClaimTemplates[0].spec.storageClassName}' fast
+    says secret deployment "{$pod.containers[0].env[?(@.name==\"MERCURE_TRANSPORT_URL\")].valueFrom.secretKeyRef['key','optional']}" transport-url
+    local one_less=(--set updateStrategy.rollingUpdate.maxSurge=0)
+    says_with deployment '{.spec.strategy.rollingUpdate}' '{"maxSurge":0,"maxUnavailable":1}' "${one_less[@]}"
+    says_with deployment "{$pod.affinity}" "" "${one_less[@]}"
+    local environment="$pod.containers[0].env" drain=(--set-string 'extraDirectives=drain_timeout 2m')
+    says_with deployment "{$pod.terminationGracePeriodSeconds}" 155 "${drain[@]}"
+    says_with deployment "{$environment[?(@.name==\"PETASOS_DRAIN_TIMEOUT\")].value}" 120s "${drain[@]}"
+    says_with deployment "{$pod.terminationGracePeriodSeconds}" 45 --set-string 'extraDirectives=drain_timeout 0s'
+    local proxies="{$environment[?(@.name==\"PETASOS_TRUSTED_PROXIES\")].value}"
+    says_with deployment "$proxies" private --set ingress.enabled=true
+    says_with deployment "$proxies" "" --set ingress.enabled=true --set 'config.server.trusted_proxies={10.0.0.1}'
+    says_with deployment "{$pod.containers[0]['readinessProbe','livenessProbe'].httpGet.path}" "/healthz /mercure/health/live" \
+        --set healthCheck.enabled=false
+    says_with pvc '{.metadata.annotations.helm\.sh/resource-policy}' keep
+    # A route of one's own keeps the streams as well.
+    helm template hub "$CHART" --set httpRoute.enabled=true --set 'httpRoute.rules[0].matches[0].path.value=/a' \
+        --show-only templates/httproute.yaml | grep 'request: 0s' >/dev/null || fail "a rule of one's own has a time limit"
+    as_dependency
     # Secrets stand in Secrets.
     values=$(helm template hub "$CHART" --values "$CHART/ci/many-values.yaml" | grep --count 'hub:secret@' || true)
     [ "$values" = 0 ] || fail "the password of the engine stands in plain text"
@@ -70,10 +109,30 @@ part_manifests() {
     refuses "network file systems" --set persistence.accessMode=ReadWriteMany
     refuses "without a measure" --set transportUrl=redis://a --set autoscaling.enabled=true
     refuses "would be killed" --set terminationGracePeriodSeconds=10
+    refuses "would be killed" --set terminationGracePeriodSeconds=29
+    refuses "would be killed" --set terminationGracePeriodSeconds=60 --set-string extraDirectives='drain_timeout 1m'
+    refuses "shutdown.drainSeconds" --set-string extraDirectives='drain_timeout 1.5s'
+    refuses "shutdown.drainSeconds" --set config.server.drain_timeout=2m
+    refuses "shutdown.delaySeconds" --set 'extraEnvs[0].name=PETASOS_SHUTDOWN_DELAY' --set-string 'extraEnvs[0].value=9s'
+    refuses "two listeners" --set adminPort=8080
+    refuses "RollingUpdate or Recreate" --set updateStrategy.type=OnDelete
+    refuses "maxSurge and maxUnavailable" --set updateStrategy.rollingUpdate.partition=1
+    refuses "ever be replaced" --set updateStrategy.rollingUpdate.maxSurge=0 --set updateStrategy.rollingUpdate.maxUnavailable=0
+    refuses "RollingUpdate or OnDelete" --set controller=StatefulSet --set updateStrategy.type=Recreate
+    refuses "be drained" --set podDisruptionBudget.enabled=true --set podDisruptionBudget.minAvailable=1
+    refuses "be drained" --set transportUrl=redis://a --set replicaCount=3 --set podDisruptionBudget.maxUnavailable=0
+    refuses "another label" --set 'podLabels.app\.kubernetes\.io/component=x'
+    refuses "set publisherJwtKey" --set publisherJwtAlg=RS256
+    refuses "existingSecret" --api-versions argoproj.io/v1alpha1/Application
+    refuses "missing property 'ingress'" --set ingress=null
     refuses "publisherJwtKeys" --set publisherJwtKeys=x
     refuses "accesMode" --set persistence.accesMode=ReadWriteOnce
     refuses "controller" --set controller=DaemonSet
     expect "a ReadWriteOncePod volume without overlap" helm template hub "$CHART" --set persistence.accessMode=ReadWriteOncePod --set controller=StatefulSet
+    expect "keys of one's own with Argo CD" helm template hub "$CHART" --set existingSecret=mine \
+        --api-versions argoproj.io/v1alpha1/Application
+    expect "replicas on an engine named inside a directive" helm template hub "$CHART" --set replicaCount=3 \
+        --set transport.name=bolt --set transport.options.url=redis://a
     expect "replicas on an engine named in a variable" helm template hub "$CHART" --set replicaCount=3 \
         --set 'extraEnvs[0].name=MERCURE_TRANSPORT_URL' --set 'extraEnvs[0].value=nats://a'
     expect "replicas on an engine named in a directive" helm template hub "$CHART" --set replicaCount=3 \
@@ -92,17 +151,20 @@ kind: StorageClass
 metadata: {name: files-$ns}
 provisioner: efs.csi.aws.com
 YAML
-    refuses_here "ReadWriteOncePod" --set persistence.existingClaim=single
-    refuses_here "network file system" --set persistence.storageClass="files-$ns"
+    refuses_here "ReadWriteOncePod" install --set persistence.existingClaim=single
+    refuses_here "network file system" install --set persistence.storageClass="files-$ns"
+    kubectl --namespace "$ns" create secret generic mine --from-literal=publisher_jwt_key=x >/dev/null
+    refuses_here "has no publisher-jwt-key; it has: publisher_jwt_key" install --set existingSecret=mine
     kubectl delete storageclass "files-$ns" >/dev/null
     leave_namespace
     note "manifests: placement, spread, budget, autoscaler and refusals as they should be"
 }
 
-# As refuses, but the chart looks at the cluster.
+# As refuses, but the chart looks at the cluster. Usage: refuses_here WORDS VERB FLAG …
 refuses_here() {
-    local words=$1
-    shift
-    if release install "$CHART" --dry-run=server "$@" >"$work/output" 2>&1; then fail "not refused: $*"; fi
-    grep --quiet --fixed-strings -- "$words" "$work/output" || fail "$* is refused without \"$words\": $(cat "$work/output")"
+    local words=$1 verb=$2
+    shift 2
+    if release "$verb" "$CHART" --dry-run=server "$@" >"$work/output" 2>&1; then fail "not refused: $verb $*"; fi
+    grep --quiet --fixed-strings -- "$words" "$work/output" ||
+        fail "$verb $* is refused without \"$words\": $(cat "$work/output")"
 }

@@ -11,8 +11,18 @@ the checksum in the pods is that of the Secret.
 {{- $name := printf "%s-jwt-key" $role -}}
 {{- $given := get $.Values (printf "%sJwtKey" $role) -}}
 {{- $kept := get $old $name | b64dec -}}
+{{- $alg := get $.Values (printf "%sJwtAlg" $role) | default "HS256" -}}
+{{- if and (not (or $given $kept)) (not (include "petasos.isGiven" (dict "values" $.Values "name" (printf "MERCURE_%s_JWT_KEY" (upper $role))))) -}}
+{{- if not (hasPrefix "HS" $alg) -}}
+{{- fail (printf "%sJwtAlg is %s, whose public key cannot be made at random: set %sJwtKey or existingSecret." $role $alg $role) -}}
+{{- end -}}
+{{- /* A tool that only renders would make new keys each time. The first of these is in every cluster, the second in those of Argo CD. */ -}}
+{{- if and (not (lookup "v1" "Namespace" "" "kube-system")) ($.Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Application") -}}
+{{- fail "Argo CD renders charts without their cluster, so that keys made at random would be new ones at every refresh, and all tokens void: set existingSecret, or publisherJwtKey and subscriberJwtKey." -}}
+{{- end -}}
+{{- end -}}
 {{- $_ := set $data $name ($given | default $kept | default (randAlphaNum 64)) -}}
-{{- $_ := set $data (printf "%s-jwt-alg" $role) (get $.Values (printf "%sJwtAlg" $role)) -}}
+{{- $_ := set $data (printf "%s-jwt-alg" $role) $alg -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.transportUrl -}}{{- $_ := set $data "transport-url" . -}}{{- end -}}
@@ -46,7 +56,12 @@ the checksum in the pods is that of the Secret.
 {{- if kindIs "map" $value -}}
 {{- include "petasos.wholeNumbers" $value -}}
 {{- else if kindIs "slice" $value -}}
-{{- range $value -}}{{- if kindIs "map" . -}}{{- include "petasos.wholeNumbers" . -}}{{- end -}}{{- end -}}
+{{- $whole := list -}}
+{{- range $value -}}
+{{- if kindIs "map" . -}}{{- include "petasos.wholeNumbers" . -}}{{- end -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{- $whole = append $whole (int64 .) -}}{{- else -}}{{- $whole = append $whole . -}}{{- end -}}
+{{- end -}}
+{{- $_ := set $map $name $whole -}}
 {{- else if and (kindIs "float64" $value) (eq (floor $value) $value) -}}
 {{- $_ := set $map $name (int64 $value) -}}
 {{- end -}}
@@ -75,9 +90,9 @@ the checksum in the pods is that of the Secret.
   (list "PETASOS_LISTEN" (printf ":%d" (int .Values.service.targetPort)))
   (list "PETASOS_ADMIN_ADDRESS" (printf ":%d" (int .Values.adminPort)))
   (list "PETASOS_SHUTDOWN_DELAY" (printf "%ds" (int .Values.shutdown.delaySeconds)))
-  (list "PETASOS_DRAIN_TIMEOUT" (printf "%ds" (int .Values.shutdown.drainSeconds)))
+  (list "PETASOS_DRAIN_TIMEOUT" (printf "%ss" (include "petasos.drainSeconds" .)))
   (list "PETASOS_TRUSTED_PROXIES" (include "petasos.trustedProxies" .))
-  (list "MERCURE_TRUSTED_ISSUERS" (join "," .Values.trustedIssuers))
+  (list "MERCURE_TRUSTED_ISSUERS" (join "," (.Values.trustedIssuers | default list)))
   (list "MERCURE_RESOURCE_IDENTIFIER" .Values.resourceIdentifier)
   (list "PETASOS_CONFIG" (ternary "/etc/petasos/petasos.toml" "" (not (empty .Values.config))))
 -}}
@@ -95,7 +110,7 @@ the checksum in the pods is that of the Secret.
 {{- $variable := printf "MERCURE_%s_JWT_%s" (upper $role) (upper $what) -}}
 {{- $alg := get $.Values (printf "%sJwtAlg" $role) -}}
 {{- if has $variable $given -}}
-{{- else if and $theirs (eq $what "alg") (ne $alg "HS256") }}
+{{- else if and $theirs (eq $what "alg") (ne ($alg | default "HS256") "HS256") }}
 - name: {{ $variable }}
   value: {{ $alg }}
 {{- else }}
@@ -109,7 +124,9 @@ the checksum in the pods is that of the Secret.
 {{- else if index . 2 }}
 {{ include "petasos.fromSecret" (dict "variable" $variable "secret" $own "key" (index . 1)) }}
 {{- else if $theirs }}
-{{ include "petasos.fromSecret" (dict "variable" $variable "secret" $theirs "key" (index . 1) "optional" true) }}
+{{- /* Where replicas rely on it, a key that is missing must not leave each of them with a store of its own. */}}
+{{- $needed := and $.Values.transportShared (eq $variable "MERCURE_TRANSPORT_URL") (not $.Values.extraEnvFrom) (not (include "petasos.isGiven" (dict "values" $.Values "name" "PETASOS_TRANSPORT_URL"))) (not (include "petasos.transportDirective" $)) (not (($.Values.config | default dict).transport | default dict).url) }}
+{{ include "petasos.fromSecret" (dict "variable" $variable "secret" $theirs "key" (index . 1) "optional" (not $needed)) }}
 {{- end -}}
 {{- end -}}
 {{- with .Values.extraEnvs }}
@@ -117,9 +134,17 @@ the checksum in the pods is that of the Secret.
 {{- end -}}
 {{- end -}}
 
+{{/* Whether extraEnvs sets a variable. */}}
+{{- define "petasos.isGiven" -}}
+{{- $name := .name -}}
+{{- range .values.extraEnvs -}}{{- if eq .name $name -}}true{{- end -}}{{- end -}}
+{{- end -}}
+
+{{/* Whose X-Forwarded-* is believed. What the configuration file says is not widened. */}}
 {{- define "petasos.trustedProxies" -}}
 {{- if .Values.trustedProxies -}}
 {{- join "," .Values.trustedProxies -}}
+{{- else if ((.Values.config | default dict).server | default dict).trusted_proxies -}}
 {{- else if or .Values.ingress.enabled .Values.httpRoute.enabled -}}
 private
 {{- end -}}

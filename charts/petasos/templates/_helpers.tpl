@@ -48,14 +48,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* How many seconds a pod may take to stop. */}}
 {{- define "petasos.gracePeriod" -}}
 {{- $stop := .Values.shutdown -}}
-{{- $needed := add $stop.preStopSeconds $stop.delaySeconds $stop.drainSeconds -}}
+{{- $needed := add (int $stop.preStopSeconds) (int $stop.delaySeconds) (int (include "petasos.drainSeconds" .)) -}}
 {{- $given := .Values.terminationGracePeriodSeconds -}}
 {{- if kindIs "invalid" $given -}}
 {{- add $needed 20 -}}
-{{- else if lt (int $given) (int $needed) -}}
-{{- fail (printf "terminationGracePeriodSeconds is %d, but a pod takes up to %d s to stop (shutdown.preStopSeconds + delaySeconds + drainSeconds) and would be killed with open streams: raise it, or shorten those." (int $given) (int $needed)) -}}
+{{- else if lt (int $given) (add $needed 5 | int) -}}
+{{- fail (printf "terminationGracePeriodSeconds is %d, but a pod takes up to %d s to stop (shutdown.preStopSeconds + delaySeconds + drainSeconds, and 5 s to come to an end) and would be killed with open streams: raise it, or shorten those." (int $given) (add $needed 5 | int)) -}}
 {{- else -}}
 {{- int $given -}}
+{{- end -}}
+{{- end -}}
+
+{{/* How long streams may take to end: the directive drain_timeout of a reference hub says so too, where it is not 0s. */}}
+{{- define "petasos.drainSeconds" -}}
+{{- $line := regexFind `(?m)^[ \t]*drain_timeout[ \t]+[^ \t\r\n{]+` (include "petasos.knownDirectives" .) | trim -}}
+{{- $given := regexReplaceAll `^drain_timeout[ \t]+` $line "" | trimAll `"` | trimAll "`" -}}
+{{- if or (not $given) (regexMatch `^0+[a-z]*$` $given) -}}
+{{- int .Values.shutdown.drainSeconds -}}
+{{- else if not (regexMatch `^([0-9]+h)?([0-9]+m)?([0-9]+s)?$` $given) -}}
+{{- fail (printf "drain_timeout %s is nothing that this chart can reckon with, which needs it for the grace period of pods: leave it out, and set shutdown.drainSeconds." $given) -}}
+{{- else -}}
+{{- $seconds := 0 -}}
+{{- range $unit, $factor := dict "h" 3600 "m" 60 "s" 1 -}}
+{{- $part := regexFind (printf "[0-9]+%s" $unit) $given | trimSuffix $unit -}}
+{{- if $part -}}{{- $seconds = add $seconds (mul (int $part) $factor) -}}{{- end -}}
+{{- end -}}
+{{- $seconds -}}
 {{- end -}}
 {{- end -}}
 
@@ -65,10 +83,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if lt (int .Values.service.targetPort) 1024 -}}
 {{- $_ := set $context "sysctls" (list (dict "name" "net.ipv4.ip_unprivileged_port_start" "value" "0")) -}}
 {{- end -}}
-{{- toYaml (mergeOverwrite $context (deepCopy .Values.podSecurityContext)) -}}
+{{- toYaml (mergeOverwrite $context (deepCopy (.Values.podSecurityContext | default dict))) -}}
 {{- end -}}
 
 {{- define "petasos.securityContext" -}}
 {{- $context := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
-{{- toYaml (mergeOverwrite $context (deepCopy .Values.securityContext)) -}}
+{{- toYaml (mergeOverwrite $context (deepCopy (.Values.securityContext | default dict))) -}}
 {{- end -}}

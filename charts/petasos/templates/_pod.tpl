@@ -60,14 +60,17 @@ spec:
       {{- range $probe, $path := dict "readiness" "ready" "liveness" "live" }}
       {{ $probe }}Probe:
         httpGet:
-          {{- if $.Values.healthCheck.enabled }}
+          {{- /* Liveness has to be asked where an answer is from the first moment on, also while the log is waited for. */}}
+          {{- if or $.Values.healthCheck.enabled (eq $probe "liveness") }}
           path: /mercure/health/{{ $path }}
           port: admin
           {{- else }}
           path: /healthz
           port: http
           {{- end }}
-        {{- toYaml (get $.Values.healthCheck $probe) | nindent 8 }}
+        {{- with get $.Values.healthCheck $probe }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- end }}
       {{- with .Values.resources }}
       resources:
@@ -139,7 +142,7 @@ spec:
 A disk can be attached to one node only, and the scheduler does not know to which: a new pod goes where the old one is.
 */}}
 {{- define "petasos.affinity" -}}
-{{- $affinity := deepCopy .Values.affinity -}}
+{{- $affinity := deepCopy (.Values.affinity | default dict) -}}
 {{- if and (include "petasos.hasVolume" .) (include "petasos.overlaps" .) -}}
 {{- $term := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" (fromYaml (include "petasos.selectorLabels" .))) -}}
 {{- $pods := $affinity.podAffinity | default dict -}}

@@ -22,13 +22,21 @@ embedded
 {{- if .Values.existingSecret -}}
 {{- $secret = ((lookup "v1" "Secret" .Release.Namespace .Values.existingSecret) | default dict).data | default dict -}}
 {{- end -}}
-{{- $directives := include "petasos.directives" . | default (get $secret "extra-directives" | b64dec) -}}
-{{- $line := regexFind `(?m)^[ \t]*transport(_url)?[ \t]+[^ \t\r\n{]+` $directives | trim -}}
-{{- $directive := regexReplaceAll `^transport(_url)?[ \t]+` $line "" | trimAll `"` | trimAll "`" -}}
+{{- $directive := include "petasos.transportDirective" . -}}
 {{- $url := .Values.transportUrl | default (get $secret "transport-url" | b64dec) -}}
-{{- $file := (.Values.config.transport | default dict).url -}}
+{{- $file := ((.Values.config | default dict).transport | default dict).url -}}
 {{- $chosen := $own | default $directive | default $environment | default $url | default $file | default "sqlite" -}}
 {{- (splitList ":" $chosen) | first | lower -}}
+{{- end -}}
+
+{{/* The URL or name in the transport directive, if there is one; the block `transport NAME { url URL }` has one too. */}}
+{{- define "petasos.transportDirective" -}}
+{{- $directives := include "petasos.knownDirectives" . -}}
+{{- $value := `[ \t]+[^ \t\r\n{]+` -}}
+{{- $line := regexFind (print `(?m)^[ \t]*transport(_url)?` $value) $directives | trim -}}
+{{- $block := regexFind `(?ms)^[ \t]*transport[ \t]+[^{\n]*\{.*?\}` $directives -}}
+{{- $inside := regexFind (print `(?m)^[ \t]*url` $value) $block | trim -}}
+{{- regexReplaceAll `^(transport(_url)?|url)[ \t]+` ($inside | default $line) "" | trimAll `"` | trimAll "`" -}}
 {{- end -}}
 
 {{- define "petasos.environmentValue" -}}
@@ -51,7 +59,17 @@ transport {{ .name }} {
 }
 {{ end -}}
 {{- end -}}
-{{- .Values.extraDirectives -}}
+{{- .Values.extraDirectives | default "" -}}
+{{- end -}}
+
+{{/* What the hub gets as directives, also from a Secret that is there already. */}}
+{{- define "petasos.knownDirectives" -}}
+{{- $own := include "petasos.directives" . -}}
+{{- if and .Values.existingSecret (not $own) -}}
+{{- get (((lookup "v1" "Secret" .Release.Namespace .Values.existingSecret) | default dict).data | default dict) "extra-directives" | b64dec -}}
+{{- else -}}
+{{- $own -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "petasos.isMultiple" -}}
@@ -65,7 +83,7 @@ transport {{ .name }} {
 
 {{/* Whether a new pod starts beside the old one. */}}
 {{- define "petasos.updateType" -}}
-{{- $given := .Values.updateStrategy.type -}}
+{{- $given := (.Values.updateStrategy | default dict).type -}}
 {{- if $given -}}
 {{- $given -}}
 {{- else if or (include "petasos.hasVolume" .) (eq (include "petasos.transportKind" .) "shared") -}}
@@ -75,31 +93,15 @@ Recreate
 {{- end -}}
 {{- end -}}
 
-{{- define "petasos.overlaps" -}}
-{{- if and (eq .Values.controller "Deployment") (eq (include "petasos.updateType" .) "RollingUpdate") -}}true{{- end -}}
+{{/* Of a Deployment: a pod more and none less, where nothing else is said; none more needs one less. */}}
+{{- define "petasos.rollingUpdate" -}}
+{{- $given := (.Values.updateStrategy | default dict).rollingUpdate | default dict -}}
+{{- $hasSurge := not (has (toString (get $given "maxSurge")) (list "0" "0%")) -}}
+{{- toYaml (mergeOverwrite (dict "maxSurge" 1 "maxUnavailable" (ternary 0 1 $hasSurge)) $given) -}}
 {{- end -}}
 
-{{/* Refuses what would lose updates or never start, and says what to do instead. */}}
-{{- define "petasos.validate" -}}
-{{- if and (include "petasos.isMultiple" .) (ne (include "petasos.transportKind" .) "shared") -}}
-{{- fail (printf "%s, but the log is in %s, which pods on several nodes cannot share: a subscriber would miss what is published through another pod. Set transportUrl to redis://…, nats://… or postgres://… (or transportShared: true where the URL is in a Secret or variable that this chart cannot read), or keep replicaCount at 1 without autoscaling: one pod carries tens of thousands of subscribers, and restarts of it go unnoticed." (ternary "autoscaling is on" (printf "replicaCount is %d" (int .Values.replicaCount)) .Values.autoscaling.enabled) (ternary "the memory of one pod (local)" "the embedded store" (eq (include "petasos.transportKind" .) "local"))) -}}
-{{- end -}}
-{{- if include "petasos.hasVolume" . -}}
-{{- $claim := lookup "v1" "PersistentVolumeClaim" .Release.Namespace (include "petasos.claimName" .) | default dict -}}
-{{- $spec := $claim.spec | default dict -}}
-{{- $modes := $spec.accessModes | default (list .Values.persistence.accessMode) -}}
-{{- if and (has "ReadWriteOncePod" $modes) (include "petasos.overlaps" .) -}}
-{{- fail "The volume is ReadWriteOncePod: a new pod could not start before the old one has gone, and the rollout would hang. Use a ReadWriteOnce claim (several pods on one node may share it), or accept a gap at every restart with updateStrategy.type: Recreate or controller: StatefulSet." -}}
-{{- end -}}
-{{- if or (has "ReadWriteMany" $modes) (has "ReadOnlyMany" $modes) -}}
-{{- fail (printf "The volume is %s, which network file systems offer: hosts cannot share memory over one, and the embedded store refuses it. Use a ReadWriteOnce claim on a disk, or set transportUrl to redis://…, nats://… or postgres://… and persistence.enabled: false." (join ", " $modes)) -}}
-{{- end -}}
-{{- $class := $spec.storageClassName | default (ternary "" (.Values.persistence.storageClass | default "") (eq (.Values.persistence.storageClass | default "") "-")) -}}
-{{- if $class -}}
-{{- $provisioner := (lookup "storage.k8s.io/v1" "StorageClass" "" $class | default dict).provisioner | default "" -}}
-{{- if regexMatch `(?i)(nfs|efs\.csi|file\.csi\.azure|azure-file|filestore|cephfs|smb\.csi|glusterfs|lustre)` $provisioner -}}
-{{- fail (printf "The storage class %s is a network file system (%s): hosts cannot share memory over one, and the embedded store refuses it. Choose a class of block devices, or set transportUrl to redis://…, nats://… or postgres://… and persistence.enabled: false." $class $provisioner) -}}
-{{- end -}}
-{{- end -}}
+{{- define "petasos.overlaps" -}}
+{{- if and (eq .Values.controller "Deployment") (eq (include "petasos.updateType" .) "RollingUpdate") -}}
+{{- if not (has (toString (fromYaml (include "petasos.rollingUpdate" .)).maxSurge) (list "0" "0%")) -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
