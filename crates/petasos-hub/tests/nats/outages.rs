@@ -168,6 +168,35 @@ async fn streams_that_somebody_deletes_are_made_again_while_updates_come() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hubs_that_both_find_their_log_gone_keep_what_either_of_them_takes() {
+    for version in VERSIONS {
+        let url = NatsServer::shared(version).url("both");
+        let hubs = [open(&url).await, open(&url).await];
+        let client = async_nats::connect(url.split('?').next().unwrap()).await.unwrap();
+        let context = async_nats::jetstream::new(client);
+        for round in 0..4 {
+            // They know different positions.
+            append(&hubs[round % 2], &format!("lost {round}")).await;
+            context.delete_stream("both").await.unwrap();
+            let names = ["a", "b"].map(|name| format!("{name} {round}"));
+            let calls =
+                hubs.iter().zip(&names).map(|(hub, name)| hub.append(AttemptId::new(), vec![entry(name)]));
+            for outcome in patiently("the answers", futures_util::future::join_all(calls)).await {
+                outcome.unwrap_or_else(|error| panic!("{version:?}: {error}"));
+            }
+            let kept = read_all(&hubs[0]).await;
+            for name in &names {
+                assert!(
+                    ids(&kept).contains(&name.as_str()),
+                    "{version:?}: {name} is not in {:?}",
+                    ids(&kept)
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_backup_is_told() {
     let mut server = server(NatsVersion::Current);
     let log = open(&server.url("backup")).await;

@@ -125,17 +125,23 @@ impl Streams {
     /// does not give out positions that were given before: after a restart of a server that kept it in memory, or when
     /// somebody deleted it. Returns whether the stream of presence is still the same.
     pub(super) async fn ensure(&self, api: &Api, config: &NatsConfig) -> Result<bool, TransportError> {
+        let highest = self.highest();
         let log = match api.stream(&self.log).await? {
             Some(log) => log,
             None => {
                 tracing::warn!(stream = self.log, "the log is gone; an empty one is made");
-                self.create(api, &self.log, log_config(self, config)).await?;
+                let mut settings = log_config(self, config);
+                if highest > 0 {
+                    // In one step: between two of them another hub could append. Servers before 2.10 do not know it.
+                    settings["first_seq"] = json!(highest + 1);
+                }
+                self.create(api, &self.log, settings).await?;
                 api.stream(&self.log).await?.ok_or(CallError::NoResponders)?
             }
         };
         self.note_window(&log);
-        let highest = self.highest();
-        if log.state.messages == 0 && log.state.last_seq < highest {
+        // Only where nobody has done so: what another hub has appended meanwhile would go with it.
+        if highest > 0 && log.state.last_seq == 0 {
             let body = json!({ "seq": highest + 1 });
             api.call::<Value>(&format!("STREAM.PURGE.{}", self.log), &body).await?;
         }
