@@ -16,15 +16,19 @@ PREVIOUS=charts/previous/petasos-0.1.0.tgz
 STOP_TIMEOUT=$((PRESTOP + DELAY + DRAIN + 30))s
 
 work=$(mktemp -d)
-namespaces=()
+# What this process has made in the cluster, as kubectl names it (namespace/…), and has not removed yet.
+declare -A made=()
 servers=()
 results=()
 
 say() { printf '== %s\n' "$*"; }
 
 fail() {
+    local thing namespace
     printf 'FAILED: %s\n' "$*" >&2
-    for namespace in "${namespaces[@]}"; do
+    for thing in "${!made[@]}"; do
+        [[ $thing = namespace/* ]] || continue
+        namespace=${thing#namespace/}
         # The end of what there is to know; a cluster of this test is gone in a moment.
         kubectl --namespace "$namespace" get pods --output wide 2>/dev/null || true
         kubectl --namespace "$namespace" get events --sort-by=.lastTimestamp 2>/dev/null | tail -15 || true
@@ -34,9 +38,8 @@ fail() {
 }
 
 clean_up() {
-    for namespace in "${namespaces[@]}"; do
-        kubectl delete namespace "$namespace" --wait=false >/dev/null 2>&1 || true
-    done
+    local thing server
+    for thing in "${!made[@]}"; do kubectl delete "$thing" --wait=false >/dev/null 2>&1 || true; done
     # Only processes that this script has started.
     for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
     rm -rf "$work"
@@ -58,11 +61,16 @@ summary() {
     printf '%s\n' "${results[@]}" | sed 's/^/   /'
 }
 
+# So many random bytes, as hexadecimal digits.
+random() { od --address-radix=n --format=x1 --read-bytes "$1" /dev/urandom | tr -d ' \n'; }
+
 # Begins a part: a namespace that takes only pods as restricted as they can be. Sets $ns.
 use_namespace() {
-    ns=petasos-$1-$$
-    namespaces+=("$ns")
-    kubectl create namespace "$ns" >/dev/null
+    # Not the number of this process, which several have where each runs in a container of its own.
+    ns=petasos-$1-$(random 4)
+    kubectl create namespace "$ns" >/dev/null || fail "the namespace $ns cannot be made"
+    # Not before: one that was there already is somebody else's, and stays.
+    made[namespace/$ns]=1
     kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=restricted \
         pod-security.kubernetes.io/warn=restricted >/dev/null
 }
@@ -75,13 +83,16 @@ leave_namespace() {
     kubectl delete namespace "$ns" --timeout 2m >/dev/null 2>&1 || fail "namespace $ns does not go away"
     # A volume that is kept after its claim has gone is free when somebody has looked through it; here the test does, as far
     # as volumes are files of this machine.
-    local volume
-    for volume in $(kubectl get pv --output jsonpath="{range .items[?(@.status.phase=='Released')]}{.metadata.name} {end}"); do
+    local volume phase claimant
+    while read -r volume phase claimant; do
+        # Those of others may have been freed and bound again meanwhile.
+        [ "$phase $claimant" = "Released $ns" ] || continue
         [ -n "${CLUSTER_DIR:-}" ] && [ -d "$CLUSTER_DIR/pv/${volume#pv}" ] || continue
         find "$CLUSTER_DIR/pv/${volume#pv}" -mindepth 1 -delete
         kubectl patch pv "$volume" --type json --patch '[{"op":"remove","path":"/spec/claimRef"}]' >/dev/null
-    done
-    namespaces=("${namespaces[@]/$ns/}")
+    done < <(kubectl get pv \
+        --output jsonpath='{range .items[*]}{.metadata.name} {.status.phase} {.spec.claimRef.namespace}{"\n"}{end}')
+    unset "made[namespace/$ns]"
 }
 
 # helm with the image under test. Names the release hub.

@@ -140,6 +140,8 @@ part_manifests() {
 
     say "claims and classes that are there already"
     use_namespace manifests
+    # It is in no namespace, and so is not deleted with one.
+    made[storageclass/files-$ns]=1
     kubectl --namespace "$ns" apply --filename - >/dev/null <<YAML
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -156,6 +158,7 @@ YAML
     kubectl --namespace "$ns" create secret generic mine --from-literal=publisher_jwt_key=x >/dev/null
     refuses_here "has no publisher-jwt-key; it has: publisher_jwt_key" install --set existingSecret=mine
     kubectl delete storageclass "files-$ns" >/dev/null
+    unset "made[storageclass/files-$ns]"
     leave_namespace
     note "manifests: placement, spread, budget, autoscaler and refusals as they should be"
 }
