@@ -12,14 +12,21 @@ DELAY=${DELAY:-5}
 DRAIN=${DRAIN:-10}
 CHART=charts/petasos
 PREVIOUS=charts/previous/petasos-0.1.0.tgz
+STOP=(--set "shutdown.preStopSeconds=$PRESTOP" --set "shutdown.delaySeconds=$DELAY" --set "shutdown.drainSeconds=$DRAIN")
 # A stop takes no longer than this and what the grace period adds.
 STOP_TIMEOUT=$((PRESTOP + DELAY + DRAIN + 30))s
 
 work=$(mktemp -d)
+# Where the processes of one run meet, and what its namespaces are labelled with.
+shared=${RUN_DIRECTORY:-$work}
 # What this process has made in the cluster, as kubectl names it (namespace/…), and has not removed yet.
 declare -A made=()
 servers=()
-results=()
+
+# So many random bytes, as hexadecimal digits.
+random() { od --address-radix=n --format=x1 --read-bytes "$1" /dev/urandom | tr -d ' \n'; }
+[ -e "$shared/run" ] || random 4 >"$shared/run"
+run=$(<"$shared/run")
 
 say() { printf '== %s\n' "$*"; }
 
@@ -53,46 +60,89 @@ expect() {
     "$@" >"$work/output" 2>&1 || { tail -30 "$work/output" >&2; fail "$what"; }
 }
 
-# What is remembered for the table at the end.
-note() { results+=("$*"); say "$*"; }
-
-summary() {
-    say "all of it held:"
-    printf '%s\n' "${results[@]}" | sed 's/^/   /'
+# As expect, for what takes nodes a moment to learn.
+expect_soon() {
+    local what=$1
+    shift
+    for _ in $(seq 20); do
+        "$@" >"$work/output" 2>&1 && return
+        sleep 1
+    done
+    tail -30 "$work/output" >&2
+    fail "$what"
 }
 
-# So many random bytes, as hexadecimal digits.
-random() { od --address-radix=n --format=x1 --read-bytes "$1" /dev/urandom | tr -d ' \n'; }
+# What is remembered of a part for the table at the end.
+note() {
+    printf '%s\n' "$*" >>"$shared/$part.results"
+    say "$*"
+}
+
+# The end of a part that cannot be done here. Whoever asked for it by its name, or for all of it without exception, is not
+# served by a run that did something else.
+leave_out() {
+    [ -z "${STRICT:-}" ] || [ "$STRICT" = 0 ] || fail "$part: $*"
+    [ ! -e "$shared/by-name" ] || fail "$part: $*"
+    note "$part: left out, $*"
+}
+
+# Usage: summary PART …
+summary() {
+    local results=() verdict="all of it held"
+    mapfile -t results < <(for part in "$@"; do cat "$shared/$part.results"; done)
+    if printf '%s\n' "${results[@]}" | grep --quiet '^[a-z]*: left out, '; then verdict="NOT ALL OF IT WAS DONE, the rest held"; fi
+    say "$verdict:"
+    printf '   %s\n' "${results[@]}"
+}
 
 # Begins a part: a namespace that takes only pods as restricted as they can be. Sets $ns.
 use_namespace() {
     # Not the number of this process, which several have where each runs in a container of its own.
-    ns=petasos-$1-$(random 4)
+    ns=petasos-$1-$run-$(random 2)
     kubectl create namespace "$ns" >/dev/null || fail "the namespace $ns cannot be made"
     # Not before: one that was there already is somebody else's, and stays.
     made[namespace/$ns]=1
     kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=restricted \
-        pod-security.kubernetes.io/warn=restricted >/dev/null
+        pod-security.kubernetes.io/warn=restricted "petasos-test=$run" >/dev/null
+    free_volumes
 }
 
-# Ends it, so that its volumes and processor time are free again.
+# Ends it. The cluster takes ten seconds and more until all of it is gone, which nobody waits for before the end of the run.
 leave_namespace() {
-    # Nobody looks any more.
-    kubectl --namespace "$ns" delete deployments,statefulsets --all >/dev/null
+    # Nobody looks any more, so that pods need not take their time: without their controllers, which would make new ones, and
+    # without the garbage collector, which would let them stop slowly. The cluster looks at a deleted namespace after 5 s, and, if
+    # it has pods then, again after half of what these might take to stop, however soon they do.
+    kubectl --namespace "$ns" delete deployments,statefulsets,replicasets --all --cascade=orphan >/dev/null
     kubectl --namespace "$ns" delete pods --all --grace-period 1 --wait=false >/dev/null
-    kubectl delete namespace "$ns" --timeout 2m >/dev/null 2>&1 || fail "namespace $ns does not go away"
-    # A volume that is kept after its claim has gone is free when somebody has looked through it; here the test does, as far
-    # as volumes are files of this machine.
-    local volume phase claimant
+    # Gone with the last pod.
+    kubectl --namespace "$ns" delete persistentvolumeclaims --all --wait=false >/dev/null
+    kubectl delete namespace "$ns" --wait=false >/dev/null
+    unset "made[namespace/$ns]"
+}
+
+# Waits until nothing is left of this run.
+await_namespaces() {
+    local namespace
+    for namespace in $(kubectl get namespaces --selector "petasos-test=$run" --output name); do
+        kubectl wait --for=delete "$namespace" --timeout 2m >/dev/null 2>&1 || fail "$namespace does not go away"
+    done
+    free_volumes
+}
+
+# A volume that is kept after its claim has gone is free when somebody has looked through it; here the test does, as far as
+# volumes are files of this machine, and only with its own. One process at a time: a volume that is free is soon in use.
+free_volumes() {
+    [ -n "${CLUSTER_DIR:-}" ] || return 0
+    local volume phase claimant lock
+    exec {lock}>"$shared/volumes.lock"
+    flock "$lock"
     while read -r volume phase claimant; do
-        # Those of others may have been freed and bound again meanwhile.
-        [ "$phase $claimant" = "Released $ns" ] || continue
-        [ -n "${CLUSTER_DIR:-}" ] && [ -d "$CLUSTER_DIR/pv/${volume#pv}" ] || continue
+        [[ $phase = Released && $claimant = petasos-*-$run-* && -d $CLUSTER_DIR/pv/${volume#pv} ]] || continue
         find "$CLUSTER_DIR/pv/${volume#pv}" -mindepth 1 -delete
         kubectl patch pv "$volume" --type json --patch '[{"op":"remove","path":"/spec/claimRef"}]' >/dev/null
     done < <(kubectl get pv \
         --output jsonpath='{range .items[*]}{.metadata.name} {.status.phase} {.spec.claimRef.namespace}{"\n"}{end}')
-    unset "made[namespace/$ns]"
+    exec {lock}>&-
 }
 
 # helm with the image under test. Names the release hub.
@@ -105,8 +155,7 @@ release() {
 # Installs a hub that the load can use.
 install_hub() {
     expect "helm install does not come to an end" release install "$CHART" --values scripts/kubernetes/keys.yaml \
-        --set "shutdown.preStopSeconds=$PRESTOP" --set "shutdown.delaySeconds=$DELAY" --set "shutdown.drainSeconds=$DRAIN" \
-        --wait --timeout 2m "$@"
+        "${STOP[@]}" --wait --timeout 2m "$@"
 }
 
 # The names of the pods of the hub that are not about to go.
