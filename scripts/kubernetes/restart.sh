@@ -41,25 +41,34 @@ part_delete() {
     leave_namespace
 }
 
-# The process of a container, as this machine sees it: its cgroup bears the container's name.
+# The process of a container, where this machine shows it and lets it be killed: its cgroup bears the container's name, which no
+# other has.
 process_of() {
     local container directory
     container=$(kubectl --namespace "$ns" get pod "$1" --output jsonpath='{.status.containerStatuses[0].containerID}')
     container=${container##*/}
+    [ -n "$container" ] || return 1
     for directory in /proc/[0-9]*; do
-        grep --quiet --fixed-strings "$container" "$directory/cgroup" 2>/dev/null && { basename "$directory"; return; }
+        grep --quiet --fixed-strings "$container" "$directory/cgroup" 2>/dev/null || continue
+        kill -0 "${directory#/proc/}" 2>/dev/null && { basename "$directory"; return; }
     done
-    fail "the process of $1 is not on this machine"
+    return 1
 }
 
 part_kill() {
     use_namespace kill
     install_hub
-    start_load
     local round pod process
     pod=$(hub_pods)
+    # The image has nothing that could do it from within.
+    if ! process=$(process_of "$pod"); then
+        leave_out "the process of $pod is none that can be killed from here: run it as root, on the node"
+        leave_namespace
+        return
+    fi
+    start_load
     for round in $(seq "$KILLS"); do
-        process=$(process_of "$pod")
+        process=$(process_of "$pod") || fail "the process of $pod is gone"
         say "kill -9 $round of $KILLS"
         kill -9 "$process"
         more_load 200
@@ -70,24 +79,63 @@ part_kill() {
     leave_namespace
 }
 
+# Sets $kubelet to the process that is the kubelet of a node of this cluster, or $obstacle to why there is none. Kubelets of
+# other clusters may be visible as well, those of nodes in containers among them: one that was started again from here would be
+# in the wrong namespaces, with the files of this machine.
+find_kubelet() {
+    local directory word words=() found=() node
+    kubelet="" obstacle=""
+    for directory in /proc/[0-9]*; do
+        { IFS= read -r -d '' word <"$directory/cmdline"; } 2>/dev/null || continue
+        [ "${word##*/}" = kubelet ] || continue
+        [ "$(readlink "$directory/ns/mnt" "$directory/ns/pid" 2>/dev/null)" = "$(readlink /proc/self/ns/mnt /proc/self/ns/pid)" ] ||
+            continue
+        found+=("${directory#/proc/}")
+    done
+    if [ "${#found[@]}" -ne 1 ]; then
+        obstacle="the namespaces of this process have ${#found[@]} kubelets, not one"
+        return
+    fi
+    mapfile -d '' words <"/proc/${found[0]}/cmdline"
+    # It takes the name of the machine in small letters.
+    node=$(uname -n | tr '[:upper:]' '[:lower:]')
+    local at
+    for at in "${!words[@]}"; do
+        case "${words[at]}" in
+            --hostname-override=*) node=${words[at]#*=} ;;
+            --hostname-override) node=${words[at + 1]:-} ;;
+        esac
+    done
+    # Another cluster may have a node of this name, but not on a kernel that was started at this boot.
+    if kubectl get nodes --output jsonpath='{range .items[*]}{.metadata.name} {.status.nodeInfo.bootID}{"\n"}{end}' |
+        grep --line-regexp --fixed-strings "$node $(</proc/sys/kernel/random/boot_id)" >/dev/null; then
+        kubelet=${found[0]}
+    else
+        obstacle="the kubelet of this machine is not that of a node of this cluster ($node)"
+    fi
+}
+
 restart_kubelet() {
     if [ -n "${RESTART_KUBELET:-}" ]; then
         expect "$RESTART_KUBELET" bash -c "$RESTART_KUBELET"
         return
     fi
-    local directory process=""
-    for directory in /proc/[0-9]*; do
-        # The first word of its command line.
-        [ "$(basename "$(head -z -n 1 "$directory/cmdline" 2>/dev/null | tr -d '\0')")" = kubelet ] && process=${directory#/proc/}
-    done
-    [ -n "$process" ] || fail "the kubelet is no process of this machine: set RESTART_KUBELET"
-    local words place
-    mapfile -d '' words <"/proc/$process/cmdline"
-    place=$(readlink "/proc/$process/cwd")
-    kill -9 "$process"
+    find_kubelet
+    [ -n "$kubelet" ] || fail "$obstacle any more"
+    local words place service=""
+    mapfile -d '' words <"/proc/$kubelet/cmdline"
+    place=$(readlink "/proc/$kubelet/cwd")
+    if grep --quiet '/kubelet\.service$' "/proc/$kubelet/cgroup"; then service=yes; fi
+    kill -9 "$kubelet"
     sleep 3
-    if command -v systemctl >/dev/null && systemctl is-active --quiet kubelet 2>/dev/null; then return; fi
+    if [ -n "$service" ]; then
+        # It may be waiting before it starts it again by itself.
+        expect "systemctl start kubelet" systemctl start kubelet
+        return
+    fi
     (cd "$place" && exec setsid "${words[@]}" >>"$work/kubelet.log" 2>&1) &
+    # The shell would tell of its end, which is wanted.
+    disown
 }
 
 # A kubelet that has just begun does not know its pods yet.
@@ -100,6 +148,10 @@ await_kubelet() {
 }
 
 part_kubelet() {
+    if [ -z "${RESTART_KUBELET:-}" ]; then
+        find_kubelet
+        [ -n "$kubelet" ] || { leave_out "$obstacle: set RESTART_KUBELET to a command that restarts the hub's"; return; }
+    fi
     use_namespace kubelet
     install_hub
     start_load
