@@ -10,56 +10,114 @@ own_address() {
     fail "pods cannot reach this machine: set ${1^^}_URL"
 }
 
-# Runs a server beside the cluster until the test ends.
+# Runs a server beside the cluster until the test ends, and returns when it listens there.
+# Usage: serve_beside NAME ADDRESS PORT COMMAND …
 serve_beside() {
-    local log=$1
-    shift
-    "$@" >"$work/$log.log" 2>&1 &
-    servers+=($!)
-}
-
-await_port() {
-    for _ in $(seq 100); do
-        (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null && return
+    local name=$1 address=$2 port=$3 server
+    shift 3
+    "$@" >"$work/$name.log" 2>&1 &
+    server=$!
+    servers+=("$server")
+    for _ in $(seq 150); do
+        # Not somebody else, who may have taken the port meanwhile.
+        ss --no-header --listening --tcp --numeric --processes "src $address and sport = :$port" |
+            grep "pid=$server," >/dev/null && return
+        kill -0 "$server" 2>/dev/null || break
         sleep 0.2
     done
-    fail "nothing listens on $1:$2: $(tail -3 "$work"/*.log)"
+    tail -5 "$work/$name.log" >&2
+    fail "$name does not listen on $address:$port"
 }
 
-# Sets $url, and starts the server unless a URL was given.
-engine_url() {
-    local engine=$1 variable=${1^^}_URL address binaries
-    url=${!variable:-}
-    [ -z "$url" ] || return 0
-    address=$(own_address "$engine")
-    case "$engine" in
-        redis)
-            serve_beside redis redis-server --bind "$address" --port 16379 --dir "$work" --appendonly yes \
-                --appendfsync everysec --protected-mode no --save ''
-            await_port "$address" 16379
-            url=redis://$address:16379
-            ;;
-        nats)
-            local program=${CARGO_TARGET_DIR:-target}/test-servers/nats-server
-            [ -x "$program" ] || program=$(command -v nats-server || echo /usr/sbin/nats-server)
-            serve_beside nats "$program" --addr "$address" --port 14222 --jetstream --store_dir "$work/nats"
-            await_port "$address" 14222
-            url=nats://$address:14222
-            ;;
-        postgres)
-            binaries=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
-            chmod 755 "$work"
-            install -d -o postgres -g postgres "$work/postgres"
-            # It does not run as root.
-            local as=(setpriv --reuid postgres --regid postgres --clear-groups)
-            expect "initdb" "${as[@]}" "$binaries/initdb" --pgdata "$work/postgres" --auth trust --username petasos --no-sync
-            echo "host all all 0.0.0.0/0 trust" >>"$work/postgres/pg_hba.conf"
-            # What a disk does under the load of other parts is not what is tested here.
-            serve_beside postgres "${as[@]}" "$binaries/postgres" -D "$work/postgres" -h "$address" -p 15432 -k '' -c fsync=off
-            await_port "$address" 15432
-            url=postgres://petasos@$address:15432/postgres
-            ;;
+free_port() { python3 -c 'import socket, sys; s = socket.socket(); s.bind((sys.argv[1], 0)); print(s.getsockname()[1])' "$1"; }
+
+# A server that was given may have logs of others, and of the run before: adds a name to a URL that has none.
+# Usage: own_log URL PARAMETER
+own_log() {
+    local name
+    name=petasos_test_$(random 4)
+    case "$1" in
+        *[?\&]"$2"=*) echo "$1" ;;
+        *\?*) echo "$1&$2=$name" ;;
+        *) echo "$1?$2=$name" ;;
     esac
+}
+
+# Sets $url, and starts the server unless a URL was given. Whoever reaches the node reaches that server: everything in it needs
+# a password that is made here, and is written to files that only their owner may read, since all see the words of a command.
+engine_url() {
+    local engine=$1 variable=${1^^}_URL parameter=prefix address port password
+    case "$engine" in
+        nats) parameter=stream ;;
+        postgres) parameter=schema ;;
+    esac
+    url=${!variable:-}
+    if [ -n "$url" ]; then
+        url=$(own_log "$url" "$parameter")
+        say "$engine: what remains on the server is in the $parameter ${url##*"$parameter"=}"
+        return
+    fi
+    address=$(own_address "$engine")
+    port=$(free_port "$address")
+    password=$(random 16)
+    "serve_$engine"
+}
+
+serve_redis() {
+    (umask 077 && cat >"$work/redis.conf") <<CONF
+bind $address
+port $port
+dir $work
+requirepass $password
+appendonly yes
+appendfsync everysec
+save ""
+CONF
+    serve_beside redis "$address" "$port" redis-server "$work/redis.conf"
+    url=redis://:$password@$address:$port
+}
+
+# The one that the tests have built, else one of the system.
+nats_server() {
+    local program=${CARGO_TARGET_DIR:-target}/test-servers/nats-server
+    if [ -x "$program" ]; then echo "$program"; else PATH=$PATH:/usr/sbin command -v nats-server; fi
+}
+
+serve_nats() {
+    (umask 077 && cat >"$work/nats.conf") <<CONF
+host: "$address"
+port: $port
+authorization { user: petasos, password: "$password" }
+jetstream { store_dir: "$work/nats" }
+CONF
+    serve_beside nats "$address" "$port" "$(nats_server)" --config "$work/nats.conf"
+    url=nats://petasos:$password@$address:$port
+}
+
+# The newest that is installed.
+postgres_programs() { find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort --version-sort | tail -1; }
+
+serve_postgres() {
+    local programs data=$work/postgres as=()
+    programs=$(postgres_programs)
+    # It does not run as root.
+    if [ "$(id -u)" = 0 ]; then
+        chmod 711 "$work"
+        install --directory --owner postgres --group postgres --mode 700 "$data"
+        as=(setpriv --reuid postgres --regid postgres --clear-groups)
+    fi
+    expect "initdb" "${as[@]}" "$programs/initdb" --pgdata "$data" --auth reject --username postgres --no-sync
+    # Its superuser cannot log in; this role owns its database, and nothing else.
+    expect "making a role and its database" "${as[@]}" "$programs/postgres" --single -D "$data" \
+        -c password_encryption=scram-sha-256 postgres <<SQL
+CREATE ROLE petasos LOGIN PASSWORD '$password'
+CREATE DATABASE petasos OWNER petasos
+SQL
+    echo "host petasos petasos all scram-sha-256" >"$data/pg_hba.conf"
+    # What a disk does under the load of other parts is not what is tested here.
+    serve_beside postgres "$address" "$port" \
+        "${as[@]}" "$programs/postgres" -D "$data" -h "$address" -p "$port" -k '' -c fsync=off
+    url=postgres://petasos:$password@$address:$port/petasos
 }
 
 scale_hub() {
@@ -76,7 +134,10 @@ part_engine() {
     local engine=$1 url old
     engine_url "$engine"
     use_namespace "$engine"
-    install_hub --set transportUrl="$url" --set replicaCount=3
+    # Not as a word of a command, and whatever characters it has.
+    (umask 077 && python3 -c 'import json, sys; json.dump({"transportUrl": sys.stdin.read()}, sys.stdout)' >"$work/$engine.json") \
+        < <(printf '%s' "$url")
+    install_hub --values "$work/$engine.json" --set replicaCount=3
     expect "helm test" helm test hub --namespace "$ns" --timeout 1m
     start_load
     say "$engine: rollout of 3 replicas"

@@ -47,8 +47,8 @@ fail() {
 clean_up() {
     local thing server
     for thing in "${!made[@]}"; do kubectl delete "$thing" --wait=false >/dev/null 2>&1 || true; done
-    # Only processes that this script has started.
-    for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
+    # Only processes that this script has started. PostgreSQL does not wait for its clients then.
+    for server in "${servers[@]}"; do kill -INT "$server" 2>/dev/null && wait "$server" || true; done
     rm -rf "$work"
 }
 trap clean_up EXIT
