@@ -77,12 +77,6 @@ CONF
     url=redis://:$password@$address:$port
 }
 
-# The one that the tests have built, else one of the system.
-nats_server() {
-    local program=${CARGO_TARGET_DIR:-target}/test-servers/nats-server
-    if [ -x "$program" ]; then echo "$program"; else PATH=$PATH:/usr/sbin command -v nats-server; fi
-}
-
 serve_nats() {
     (umask 077 && cat >"$work/nats.conf") <<CONF
 host: "$address"
@@ -93,9 +87,6 @@ CONF
     serve_beside nats "$address" "$port" "$(nats_server)" --config "$work/nats.conf"
     url=nats://petasos:$password@$address:$port
 }
-
-# The newest that is installed.
-postgres_programs() { find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort --version-sort | tail -1; }
 
 serve_postgres() {
     local programs data=$work/postgres as=()
