@@ -1,4 +1,5 @@
-# A hub of another image, whose volume holds a Bolt file that it has locked, gives way to this one.
+# Moving in: a hub of another image, whose volume holds a Bolt file that it has locked, gives way to this one. And moving on,
+# from the volume to an engine.
 # shellcheck shell=bash
 
 # Usage: old_hub POD_SECURITY_CONTEXT CONTAINER_SECURITY_CONTEXT
@@ -37,7 +38,7 @@ YAML
 
 # Compares the history with the list that belongs to the file, and goes on from its first event. Sets $taken.
 check_history() {
-    local listed id next url token
+    local listed
     listed=$(gzip --decompress --stdout crates/petasos-hub/testdata/bolt/reference-0.24.2.jsonl.gz | ids)
     taken=0
     for _ in $(seq 60); do
@@ -48,12 +49,17 @@ check_history() {
     done
     [ "$taken" -gt 0 ] || fail "nothing was taken over"
     python3 scripts/kubernetes/overlap.py "$work/taken" <<<"$listed" || fail "the history is not the one of the old hub"
-    id=$(sed -n 1p "$work/taken")
-    next=$(sed -n 2p "$work/taken")
-    url=http://localhost:8080
-    token=$(in_hub token --subscribe '*' --audience "$url/.well-known/mercure" 2>/dev/null)
-    in_hub subscribe --url "$url" --token "$token" --last-event-id "$id" --count 1 --timeout 30s --format json '*' |
-        grep --fixed-strings "$next" >/dev/null || fail "the old cursor is not known"
+    goes_on_after "$(sed -n 1p "$work/taken")" "$(sed -n 2p "$work/taken")"
+}
+
+# The hub from within its pod, and a token of it. Usage: own_token publish|subscribe
+hub_url=http://localhost:8080
+own_token() { in_hub token "--$1" '*' --audience "$hub_url/.well-known/mercure" 2>/dev/null; }
+
+# Whether a client that had the event of the first id gets that of the second next.
+goes_on_after() {
+    in_hub subscribe --url "$hub_url" --token "$(own_token subscribe)" --last-event-id "$1" --count 1 --timeout 30s \
+        --format json '*' | grep --fixed-strings "$2" >/dev/null || fail "the old cursor is not known"
 }
 
 ids() { python3 -c 'import json,sys; print("\n".join(json.loads(line)["id"] for line in sys.stdin))'; }
@@ -94,5 +100,34 @@ part_migrate() {
     check_history
     expect "helm test" helm test hub --namespace "$ns" --timeout 1m
     note "migrate: the chart on the claim of a hub that ran as root: $taken events"
+    leave_namespace
+}
+
+part_move() {
+    local url old before after
+    engine_url redis
+    use_namespace move
+    say "from the volume to an engine"
+    install_hub
+    printf '%s\n' one two three |
+        kubectl --namespace "$ns" exec --stdin deploy/hub-petasos -- /petasos publish --url "$hub_url" \
+            --token "$(own_token publish)" --topic moved --lines >"$work/output" 2>&1 || fail "publishing: $(cat "$work/output")"
+    in_hub history export 2>/dev/null >"$work/history.jsonl"
+    before=$(ids <"$work/history.jsonl")
+    [ "$(wc -l <<<"$before")" -ge 3 ] || fail "there is no history before the move"
+    expect "history import" kubectl --namespace "$ns" exec --stdin deploy/hub-petasos -- /petasos history import \
+        --transport-url "$url" - <"$work/history.jsonl"
+    old=$(hub_pods)
+    expect "helm upgrade to the engine" release upgrade "$CHART" --reuse-values --set "transportUrl=$url" \
+        --set updateStrategy.type=Recreate --wait --timeout 2m
+    await_gone "$old"
+    after=$(in_hub history export 2>/dev/null | ids)
+    [ "$after" = "$before" ] || fail "the history is another one on the engine"
+    goes_on_after "$(sed -n 1p <<<"$before")" "$(sed -n 2p <<<"$before")"
+    kubectl --namespace "$ns" get persistentvolumeclaim hub-petasos >/dev/null || fail "the claim was deleted"
+    expect "more replicas" release upgrade "$CHART" --reuse-values --set updateStrategy.type=RollingUpdate --set replicaCount=2 \
+        --wait --timeout 2m
+    expect "helm test" helm test hub --namespace "$ns" --timeout 1m
+    note "move: from the volume to Redis by export and import, ids and order kept, a cursor goes on, the claim stays, then 2 replicas"
     leave_namespace
 }

@@ -27,7 +27,7 @@ check_needs() {
         case "$part" in
             manifests) command -v kubeconform >/dev/null || missing+=("kubeconform for manifests") ;;
             migrate) command -v gzip >/dev/null || missing+=("gzip for migrate") ;;
-            redis)
+            redis | move)
                 [ -n "${REDIS_URL:-}" ] || command -v redis-server >/dev/null || missing+=("redis-server for redis, or REDIS_URL")
                 ;;
             nats) [ -n "${NATS_URL:-}" ] || nats_server >/dev/null || missing+=("nats-server for nats, or NATS_URL") ;;
@@ -39,8 +39,8 @@ check_needs() {
                 ;;
         esac
         case "$part" in
-            redis | nats | postgres)
-                program=$(echo "${part}_URL" | tr '[:lower:]' '[:upper:]')
+            redis | nats | postgres | move)
+                program=$(echo "${part/move/redis}_URL" | tr '[:lower:]' '[:upper:]')
                 [ -n "${!program:-}" ] || { command -v ip && command -v ss; } >/dev/null ||
                     missing+=("ip and ss for $part, or $program")
                 ;;
