@@ -107,6 +107,7 @@ part_manifests() {
     refuses "embedded store" --set controller=StatefulSet --set replicaCount=2
     refuses "ReadWriteOncePod" --set persistence.accessMode=ReadWriteOncePod
     refuses "network file systems" --set persistence.accessMode=ReadWriteMany
+    refuses "network file system" --set persistence.storageClass=azurefile-csi
     refuses "without a measure" --set transportUrl=redis://a --set autoscaling.enabled=true
     refuses "would be killed" --set terminationGracePeriodSeconds=10
     refuses "would be killed" --set terminationGracePeriodSeconds=29
@@ -140,25 +141,30 @@ part_manifests() {
 
     say "claims and classes that are there already"
     use_namespace manifests
-    # It is in no namespace, and so is not deleted with one.
-    made[storageclass/files-$ns]=1
     kubectl --namespace "$ns" apply --filename - >/dev/null <<YAML
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: single}
 spec: {accessModes: [ReadWriteOncePod], storageClassName: none-$ns, resources: {requests: {storage: 1Gi}}}
 ---
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata: {name: files-$ns}
-provisioner: efs.csi.aws.com
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: files
+  # As Kubernetes itself writes it.
+  annotations: {volume.kubernetes.io/storage-provisioner: efs.csi.aws.com}
+spec: {accessModes: [ReadWriteOnce], storageClassName: none-$ns, resources: {requests: {storage: 1Gi}}}
 YAML
     refuses_here "ReadWriteOncePod" install --set persistence.existingClaim=single
-    refuses_here "network file system" install --set persistence.storageClass="files-$ns"
+    refuses_here "network file system" install --set persistence.existingClaim=files
     kubectl --namespace "$ns" create secret generic mine --from-literal=publisher_jwt_key=x >/dev/null
     refuses_here "has no publisher-jwt-key; it has: publisher_jwt_key" install --set existingSecret=mine
-    kubectl delete storageclass "files-$ns" >/dev/null
-    unset "made[storageclass/files-$ns]"
+    # Whoever may do everything in a namespace, and see nothing outside, can install as well.
+    kubectl --namespace "$ns" create rolebinding tenant --clusterrole=admin --user=tenant >/dev/null
+    expect "helm install as a user of the namespace only" release install "$CHART" --dry-run=server --kube-as-user tenant \
+        --set persistence.storageClass=fast
+    expect "helm install as that user, with a StatefulSet" release install "$CHART" --dry-run=server --kube-as-user tenant \
+        --set controller=StatefulSet
     leave_namespace
     note "manifests: placement, spread, budget, autoscaler and refusals as they should be"
 }

@@ -16,9 +16,11 @@ the checksum in the pods is that of the Secret.
 {{- if not (hasPrefix "HS" $alg) -}}
 {{- fail (printf "%sJwtAlg is %s, whose public key cannot be made at random: set %sJwtKey or existingSecret." $role $alg $role) -}}
 {{- end -}}
-{{- /* A tool that only renders would make new keys each time. The first of these is in every cluster, the second in those of Argo CD. */ -}}
-{{- if and (not (lookup "v1" "Namespace" "" "kube-system")) ($.Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Application") -}}
+{{- /* A tool that only renders would make new keys each time. Not everybody may look at namespaces, so that this is asked last. */ -}}
+{{- if $.Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Application" -}}
+{{- if not (lookup "v1" "Namespace" "" "kube-system") -}}
 {{- fail "Argo CD renders charts without their cluster, so that keys made at random would be new ones at every refresh, and all tokens void: set existingSecret, or publisherJwtKey and subscriberJwtKey." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $_ := set $data $name ($given | default $kept | default (randAlphaNum 64)) -}}

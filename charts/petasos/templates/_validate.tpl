@@ -26,11 +26,12 @@
 {{- fail (printf "The volume is %s, which network file systems offer: hosts cannot share memory over one, and the embedded store refuses it. Use a ReadWriteOnce claim on a disk, or set transportUrl to redis://…, nats://… or postgres://… and persistence.enabled: false." (join ", " $modes)) -}}
 {{- end -}}
 {{- $class := $spec.storageClassName | default (ternary "" (.Values.persistence.storageClass | default "") (eq (.Values.persistence.storageClass | default "") "-")) -}}
-{{- if $class -}}
-{{- $provisioner := (lookup "storage.k8s.io/v1" "StorageClass" "" $class | default dict).provisioner | default "" -}}
-{{- if regexMatch `(?i)(nfs|efs\.csi|file\.csi\.azure|azure-file|filestore|cephfs|smb\.csi|glusterfs|lustre)` $provisioner -}}
-{{- fail (printf "The storage class %s is a network file system (%s): hosts cannot share memory over one, and the embedded store refuses it. Choose a class of block devices, or set transportUrl to redis://…, nats://… or postgres://… and persistence.enabled: false." $class $provisioner) -}}
-{{- end -}}
+{{- /* Who may install here may not look at classes, which are not of any namespace: a claim says who provides it, a name tells much. */ -}}
+{{- $annotations := ($claim.metadata | default dict).annotations | default dict -}}
+{{- $provisioner := get $annotations "volume.kubernetes.io/storage-provisioner" | default (get $annotations "volume.beta.kubernetes.io/storage-provisioner") -}}
+{{- $known := $provisioner | default $class -}}
+{{- if regexMatch `(?i)(\bnfs|nfs\b|\befs\b|file\.csi\.azure|azure-?file|filestore|ceph-?fs|\bsmb\b|glusterfs|lustre)` $known -}}
+{{- fail (printf "The volume is of %s, a network file system: hosts cannot share memory over one, and the embedded store refuses it. Choose a class of block devices, or set transportUrl to redis://…, nats://… or postgres://… and persistence.enabled: false." $known) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -68,8 +69,9 @@
 
 {{/* The claim templates of a StatefulSet that is there cannot be changed: Kubernetes would say so, but not what to do. */}}
 {{- define "petasos.validateClaimTemplates" -}}
+{{- if eq .Values.controller "StatefulSet" -}}
 {{- $there := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "petasos.fullname" .) -}}
-{{- if and $there (eq .Values.controller "StatefulSet") -}}
+{{- if $there -}}
 {{- $had := $there.spec.volumeClaimTemplates | default list -}}
 {{- $wants := and (include "petasos.hasVolume" .) (not .Values.persistence.existingClaim) -}}
 {{- $changed := list -}}
@@ -85,6 +87,7 @@
 {{- if $changed -}}
 {{- $name := include "petasos.fullname" . -}}
 {{- fail (printf "Kubernetes cannot change the claim templates of a StatefulSet (%s). Its pods and claims may stay while it is made anew: kubectl delete statefulset %s --namespace %s --cascade=orphan, and then this again." (join ", " $changed) $name .Release.Namespace) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
