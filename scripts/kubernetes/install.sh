@@ -36,7 +36,10 @@ part_upgrade() {
     keys="$(secret_key publisher-jwt-key) $(secret_key subscriber-jwt-key)"
     history=$(in_hub history export 2>/dev/null | sed -n 1p)
     [ -n "$history" ] || fail "there is no history before the upgrade"
-    refuses_here "helm.sh/resource-policy=keep" upgrade --set transportUrl=redis://elsewhere
+    # With the values of that version, and to an engine at once: the claim stays among the objects of the release.
+    expect "a dry run" release upgrade "$CHART" --dry-run=server --reuse-values --set transportUrl=redis://elsewhere
+    grep --quiet 'helm.sh/resource-policy: keep' "$work/output" || fail "an upgrade to an engine would delete the claim"
+    refuses_here "persistence.existingClaim: hub-petasos" upgrade --set fullnameOverride=other
     expect "helm upgrade" release upgrade "$CHART" "${STOP[@]}" --wait --timeout 2m
     [ "$(secret_key publisher-jwt-key) $(secret_key subscriber-jwt-key)" = "$keys" ] || fail "the upgrade changed the keys"
     [ "$(in_hub history export 2>/dev/null | sed -n 1p)" = "$history" ] || fail "the upgrade lost the history"

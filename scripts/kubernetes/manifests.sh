@@ -81,6 +81,9 @@ part_manifests() {
     says_with deployment "{$pod.terminationGracePeriodSeconds}" 155 "${drain[@]}"
     says_with deployment "{$environment[?(@.name==\"PETASOS_DRAIN_TIMEOUT\")].value}" 120s "${drain[@]}"
     says_with deployment "{$pod.terminationGracePeriodSeconds}" 45 --set-string 'extraDirectives=drain_timeout 0s'
+    says_with deployment "{$environment[?(@.name==\"PETASOS_DRAIN_TIMEOUT\")].value}" 98s --set-string 'extraDirectives=drain_timeout 1.5m07.5s'
+    # Keys that are elsewhere are not made.
+    says_with deployment "{$environment[?(@.name==\"MERCURE_PUBLISHER_JWT_KEY\")].name}" "" --set 'config.issuers[0].id=https://app'
     local proxies="{$environment[?(@.name==\"PETASOS_TRUSTED_PROXIES\")].value}"
     says_with deployment "$proxies" private --set ingress.enabled=true
     says_with deployment "$proxies" "" --set ingress.enabled=true --set 'config.server.trusted_proxies={10.0.0.1}'
@@ -90,6 +93,8 @@ part_manifests() {
     # A route of one's own keeps the streams as well.
     helm template hub "$CHART" --set httpRoute.enabled=true --set 'httpRoute.rules[0].matches[0].path.value=/a' \
         --show-only templates/httproute.yaml | grep 'request: 0s' >/dev/null || fail "a rule of one's own has a time limit"
+    helm template hub "$CHART" --set httpRoute.enabled=true --set 'httpRoute.rules[0].filters[0].type=RequestRedirect' \
+        --show-only templates/httproute.yaml | grep 'backendRefs' >/dev/null && fail "a redirect has a backend"
     as_dependency
     # Secrets stand in Secrets.
     values=$(helm template hub "$CHART" --values "$CHART/ci/many-values.yaml" | grep --count 'hub:secret@' || true)
@@ -112,7 +117,7 @@ part_manifests() {
     refuses "would be killed" --set terminationGracePeriodSeconds=10
     refuses "would be killed" --set terminationGracePeriodSeconds=29
     refuses "would be killed" --set terminationGracePeriodSeconds=60 --set-string extraDirectives='drain_timeout 1m'
-    refuses "shutdown.drainSeconds" --set-string extraDirectives='drain_timeout 1.5s'
+    refuses "shutdown.drainSeconds" --set-string extraDirectives='drain_timeout {$TIME}'
     refuses "shutdown.drainSeconds" --set config.server.drain_timeout=2m
     refuses "shutdown.delaySeconds" --set 'extraEnvs[0].name=PETASOS_SHUTDOWN_DELAY' --set-string 'extraEnvs[0].value=9s'
     refuses "two listeners" --set adminPort=8080
@@ -126,12 +131,22 @@ part_manifests() {
     refuses "set publisherJwtKey" --set publisherJwtAlg=RS256
     refuses "existingSecret" --api-versions argoproj.io/v1alpha1/Application
     refuses "missing property 'ingress'" --set ingress=null
+    refuses "leave image.repository" --set image.repository=dunglas/mercure
+    refuses "has a password" --set config.transport.url=redis://user:secret@redis
+    refuses "is a key" --set config.auth.publisher_jwt_key=secret
+    refuses "wait for ever" --values <(printf '%s' '{affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
+        {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app.kubernetes.io/instance: hub}}}]}}}')
+    refuses "be drained" --set transportUrl=redis://a --set replicaCount=3 --set podDisruptionBudget.minAvailable=99%
     refuses "publisherJwtKeys" --set publisherJwtKeys=x
     refuses "accesMode" --set persistence.accesMode=ReadWriteOnce
     refuses "controller" --set controller=DaemonSet
     expect "a ReadWriteOncePod volume without overlap" helm template hub "$CHART" --set persistence.accessMode=ReadWriteOncePod --set controller=StatefulSet
     expect "keys of one's own with Argo CD" helm template hub "$CHART" --set existingSecret=mine \
         --api-versions argoproj.io/v1alpha1/Application
+    expect "a budget below what an autoscaler may reach" helm template hub "$CHART" --set transportUrl=redis://a \
+        --set autoscaling.enabled=true --set autoscaling.minReplicas=1 --set autoscaling.targetSubscribers=1000 \
+        --set podDisruptionBudget.minAvailable=1
+    expect "values of version 0.1.0" helm template hub "$CHART" --set persistence.keep=false
     expect "replicas on an engine named inside a directive" helm template hub "$CHART" --set replicaCount=3 \
         --set transport.name=bolt --set transport.options.url=redis://a
     expect "replicas on an engine named in a variable" helm template hub "$CHART" --set replicaCount=3 \

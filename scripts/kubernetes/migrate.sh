@@ -2,9 +2,9 @@
 # from the volume to an engine.
 # shellcheck shell=bash
 
-# Usage: old_hub POD_SECURITY_CONTEXT CONTAINER_SECURITY_CONTEXT
+# A hub of another image. Usage: old_hub POD_SECURITY_CONTEXT CONTAINER_SECURITY_CONTEXT
 old_hub() {
-    kubectl --namespace "$ns" apply --filename - >/dev/null <<YAML
+    cat <<YAML
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: mercure}
@@ -31,6 +31,9 @@ spec:
           volumeMounts: [{name: data, mountPath: /data}]
       volumes: [{name: data, persistentVolumeClaim: {claimName: mercure}}]
 YAML
+}
+
+await_old_hub() {
     kubectl --namespace "$ns" rollout status deployment/mercure --timeout 60s >/dev/null || fail "the old hub does not start"
     # The lock is what the new hub meets.
     kubectl --namespace "$ns" logs deployment/mercure | grep locked >/dev/null || fail "the old hub holds no lock"
@@ -69,7 +72,8 @@ part_migrate() {
     use_namespace migrate
     say "the image of a Deployment is changed"
     old_hub '{runAsNonRoot: true, runAsUser: 1000, fsGroup: 1000, seccompProfile: {type: RuntimeDefault}}' \
-        '{allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}'
+        '{allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}' | kubectl --namespace "$ns" apply --filename - >/dev/null
+    await_old_hub
     # One more, none less: the new pod starts while the old one holds the lock of its file. Its environment is the old hub's.
     kubectl --namespace "$ns" patch deployment mercure --type json --patch "[
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/image\", \"value\": \"$IMAGE\"},
@@ -90,16 +94,23 @@ part_migrate() {
 
     use_namespace chart
     # On local volumes the group of the files is changed only where no other pod has them mounted.
-    say "the chart takes over the claim of a hub that ran as root and has stopped"
+    say "the chart takes over the release of a hub that ran as root and has stopped"
     kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=baseline --overwrite >/dev/null
-    old_hub '{}' '{}'
+    mkdir -p "$work/old/templates"
+    printf 'apiVersion: v2\nname: mercure\nversion: 1.0.0\n' >"$work/old/Chart.yaml"
+    old_hub '{}' '{}' >"$work/old/templates/all.yaml"
+    expect "installing the old hub" helm install hub "$work/old" --namespace "$ns"
+    await_old_hub
     old=$(hub_pods)
-    kubectl --namespace "$ns" delete deployment mercure >/dev/null
+    local values=(--values scripts/kubernetes/keys.yaml --set transportUrl='bolt:///data/mercure.db?size=0' --set persistence.existingClaim=mercure)
+    refuses_here "kubectl annotate pvc mercure" upgrade "${values[@]}"
+    kubectl --namespace "$ns" annotate persistentvolumeclaim mercure helm.sh/resource-policy=keep >/dev/null
+    kubectl --namespace "$ns" scale deployment mercure --replicas 0 >/dev/null
     await_gone "$old"
-    install_hub --set transportUrl='bolt:///data/mercure.db?size=0' --set persistence.existingClaim=mercure
+    expect "helm upgrade of the old release" release upgrade "$CHART" "${values[@]}" "${STOP[@]}" --wait --timeout 2m
     check_history
     expect "helm test" helm test hub --namespace "$ns" --timeout 1m
-    note "migrate: the chart on the claim of a hub that ran as root: $taken events"
+    note "migrate: the chart as an upgrade of the release of a hub that ran as root, on its claim: $taken events"
     leave_namespace
 }
 
@@ -118,14 +129,14 @@ part_move() {
     expect "history import" kubectl --namespace "$ns" exec --stdin deploy/hub-petasos -- /petasos history import \
         --transport-url "$url" - <"$work/history.jsonl"
     old=$(hub_pods)
-    expect "helm upgrade to the engine" release upgrade "$CHART" --reuse-values --set "transportUrl=$url" \
+    expect "helm upgrade to the engine" release upgrade "$CHART" --reset-then-reuse-values --set "transportUrl=$url" \
         --set updateStrategy.type=Recreate --wait --timeout 2m
     await_gone "$old"
     after=$(in_hub history export 2>/dev/null | ids)
     [ "$after" = "$before" ] || fail "the history is another one on the engine"
     goes_on_after "$(sed -n 1p <<<"$before")" "$(sed -n 2p <<<"$before")"
     kubectl --namespace "$ns" get persistentvolumeclaim hub-petasos >/dev/null || fail "the claim was deleted"
-    expect "more replicas" release upgrade "$CHART" --reuse-values --set updateStrategy.type=RollingUpdate --set replicaCount=2 \
+    expect "more replicas" release upgrade "$CHART" --reset-then-reuse-values --set updateStrategy.type=null --set replicaCount=2 \
         --wait --timeout 2m
     expect "helm test" helm test hub --namespace "$ns" --timeout 1m
     note "move: from the volume to Redis by export and import, ids and order kept, a cursor goes on, the claim stays, then 2 replicas"

@@ -11,20 +11,21 @@ the checksum in the pods is that of the Secret.
 {{- $name := printf "%s-jwt-key" $role -}}
 {{- $given := get $.Values (printf "%sJwtKey" $role) -}}
 {{- $kept := get $old $name | b64dec -}}
+{{- $others := include "petasos.otherKeys" (dict "root" $ "role" $role) -}}
 {{- $alg := get $.Values (printf "%sJwtAlg" $role) | default "HS256" -}}
-{{- if and (not (or $given $kept)) (not (include "petasos.isGiven" (dict "values" $.Values "name" (printf "MERCURE_%s_JWT_KEY" (upper $role))))) -}}
+{{- if not (or $given $kept $others) -}}
 {{- if not (hasPrefix "HS" $alg) -}}
 {{- fail (printf "%sJwtAlg is %s, whose public key cannot be made at random: set %sJwtKey or existingSecret." $role $alg $role) -}}
 {{- end -}}
-{{- /* A tool that only renders would make new keys each time. Not everybody may look at namespaces, so that this is asked last. */ -}}
-{{- if $.Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Application" -}}
-{{- if not (lookup "v1" "Namespace" "" "kube-system") -}}
-{{- fail "Argo CD renders charts without their cluster, so that keys made at random would be new ones at every refresh, and all tokens void: set existingSecret, or publisherJwtKey and subscriberJwtKey." -}}
+{{- /* A tool that only renders would make new keys each time. With a cluster there is a list of Secrets, be it empty. */ -}}
+{{- if and $.Release.IsInstall ($.Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Application") (not (lookup "v1" "Secret" $.Release.Namespace "")) -}}
+{{- fail "Argo CD renders charts without their cluster, so that keys made at random would be new ones at every refresh, and all tokens void: set existingSecret, or publisherJwtKey and subscriberJwtKey. (Helm itself sees the cluster with --dry-run=server.)" -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
+{{- if or $given (not $others) -}}
 {{- $_ := set $data $name ($given | default $kept | default (randAlphaNum 64)) -}}
 {{- $_ := set $data (printf "%s-jwt-alg" $role) $alg -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.transportUrl -}}{{- $_ := set $data "transport-url" . -}}{{- end -}}
@@ -86,13 +87,14 @@ the checksum in the pods is that of the Secret.
 {{- define "petasos.env" -}}
 {{- $own := include "petasos.fullname" . -}}
 {{- $theirs := .Values.existingSecret -}}
+{{- $data := include "petasos.secretData" . | fromJson -}}
 {{- $given := list -}}
 {{- range .Values.extraEnvs }}{{ $given = append $given .name }}{{ end -}}
 {{- $plain := list
   (list "PETASOS_LISTEN" (printf ":%d" (int .Values.service.targetPort)))
   (list "PETASOS_ADMIN_ADDRESS" (printf ":%d" (int .Values.adminPort)))
   (list "PETASOS_SHUTDOWN_DELAY" (printf "%ds" (int .Values.shutdown.delaySeconds)))
-  (list "PETASOS_DRAIN_TIMEOUT" (printf "%ss" (include "petasos.drainSeconds" .)))
+  (list "PETASOS_DRAIN_TIMEOUT" (ternary "" (printf "%ss" (include "petasos.drainSeconds" .)) (eq (include "petasos.hidesDirectives" .) "true")))
   (list "PETASOS_TRUSTED_PROXIES" (include "petasos.trustedProxies" .))
   (list "MERCURE_TRUSTED_ISSUERS" (join "," (.Values.trustedIssuers | default list)))
   (list "MERCURE_RESOURCE_IDENTIFIER" .Values.resourceIdentifier)
@@ -111,7 +113,7 @@ the checksum in the pods is that of the Secret.
 {{- range $what := list "key" "alg" -}}
 {{- $variable := printf "MERCURE_%s_JWT_%s" (upper $role) (upper $what) -}}
 {{- $alg := get $.Values (printf "%sJwtAlg" $role) -}}
-{{- if has $variable $given -}}
+{{- if or (has $variable $given) (and (not $theirs) (not (hasKey $data (printf "%s-jwt-key" $role)))) -}}
 {{- else if and $theirs (eq $what "alg") (ne ($alg | default "HS256") "HS256") }}
 - name: {{ $variable }}
   value: {{ $alg }}
@@ -134,6 +136,31 @@ the checksum in the pods is that of the Secret.
 {{- with .Values.extraEnvs }}
 {{ toYaml . }}
 {{- end -}}
+{{- end -}}
+
+{{/* Whether the keys of a role are from elsewhere: key sets, issuers with keys of their own, variables. */}}
+{{- define "petasos.otherKeys" -}}
+{{- $values := .root.Values -}}
+{{- $role := .role -}}
+{{- $config := $values.config | default dict -}}
+{{- $found := not (empty $config.issuers) -}}
+{{- range $table := list ($config.auth | default dict) ($config.legacy | default dict) -}}
+{{- range $what := list "jwt_key" "jwt_key_file" "jwks" -}}
+{{- if get $table (printf "%s_%s" $role $what) }}{{ $found = true }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := list (printf "MERCURE_%s_JWT_KEY" (upper $role)) "PETASOS_ISSUERS" -}}
+{{- range $suffix := list "" "_FILE" -}}
+{{- if include "petasos.isGiven" (dict "values" $values "name" (print $name $suffix)) }}{{ $found = true }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range $prefix := list "PETASOS_" "PETASOS_LEGACY_" -}}
+{{- range $what := list "JWT_KEY" "JWT_KEY_FILE" "JWKS" -}}
+{{- if include "petasos.isGiven" (dict "values" $values "name" (printf "%s%s_%s" $prefix (upper $role) $what)) }}{{ $found = true }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- if regexMatch (printf `(?m)^[ \t]*(issuer|%s_jwks_url|%s_jwt)[ \t]` $role $role) (include "petasos.knownDirectives" .root) }}{{ $found = true }}{{ end -}}
+{{- if $found -}}true{{- end -}}
 {{- end -}}
 
 {{/* Whether extraEnvs sets a variable. */}}

@@ -59,21 +59,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* How long streams may take to end: the directive drain_timeout of a reference hub says so too, where it is not 0s. */}}
+{{/*
+How long streams may take to end, in seconds, rounded up. The directive drain_timeout of a reference hub says so too, where it is
+not 0s.
+*/}}
 {{- define "petasos.drainSeconds" -}}
-{{- $line := regexFind `(?m)^[ \t]*drain_timeout[ \t]+[^ \t\r\n{]+` (include "petasos.knownDirectives" .) | trim -}}
+{{- $line := regexFind `(?m)^[ \t]*drain_timeout[ \t]+[^ \t\r\n]+` (include "petasos.knownDirectives" .) | trim -}}
 {{- $given := regexReplaceAll `^drain_timeout[ \t]+` $line "" | trimAll `"` | trimAll "`" -}}
 {{- if or (not $given) (regexMatch `^0+[a-z]*$` $given) -}}
 {{- int .Values.shutdown.drainSeconds -}}
-{{- else if not (regexMatch `^([0-9]+h)?([0-9]+m)?([0-9]+s)?$` $given) -}}
+{{- else if not (regexMatch `^([0-9]+(\.[0-9]+)?(d|h|ms|m|us|µs|ns|s))+$` $given) -}}
 {{- fail (printf "drain_timeout %s is nothing that this chart can reckon with, which needs it for the grace period of pods: leave it out, and set shutdown.drainSeconds." $given) -}}
 {{- else -}}
-{{- $seconds := 0 -}}
-{{- range $unit, $factor := dict "h" 3600 "m" 60 "s" 1 -}}
-{{- $part := regexFind (printf "[0-9]+%s" $unit) $given | trimSuffix $unit -}}
-{{- if $part -}}{{- $seconds = add $seconds (mul (int $part) $factor) -}}{{- end -}}
+{{- $factors := dict "d" 86400.0 "h" 3600.0 "m" 60.0 "s" 1.0 "ms" 0.001 "us" 0.000001 "µs" 0.000001 "ns" 0.000000001 -}}
+{{- $seconds := 0.0 -}}
+{{- range regexFindAll `[0-9]+(\.[0-9]+)?(d|h|ms|m|us|µs|ns|s)` $given -1 -}}
+{{- $number := regexFind `^[0-9.]+` . -}}
+{{- $seconds = addf $seconds (mulf (float64 $number) (get $factors (trimPrefix $number .))) -}}
 {{- end -}}
-{{- $seconds -}}
+{{- ceil $seconds | int -}}
 {{- end -}}
 {{- end -}}
 

@@ -64,12 +64,20 @@ transport {{ .name }} {
 
 {{/* What the hub gets as directives, also from a Secret that is there already. */}}
 {{- define "petasos.knownDirectives" -}}
-{{- $own := include "petasos.directives" . -}}
+{{- $own := include "petasos.environmentValue" (dict "values" .Values "name" "MERCURE_EXTRA_DIRECTIVES") | default (include "petasos.directives" .) -}}
 {{- if and .Values.existingSecret (not $own) -}}
 {{- get (((lookup "v1" "Secret" .Release.Namespace .Values.existingSecret) | default dict).data | default dict) "extra-directives" | b64dec -}}
 {{- else -}}
 {{- $own -}}
 {{- end -}}
+{{- end -}}
+
+{{/*
+Whether a drain_timeout may be among directives in a Secret that cannot be seen (without a cluster, or before it is made), and is not
+to be overruled by what is the default of the hub as well.
+*/}}
+{{- define "petasos.hidesDirectives" -}}
+{{- if and (eq (int .Values.shutdown.drainSeconds) 10) .Values.existingSecret (not (include "petasos.directives" .)) (not (lookup "v1" "Secret" .Release.Namespace .Values.existingSecret)) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "petasos.isMultiple" -}}

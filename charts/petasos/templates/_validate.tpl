@@ -3,6 +3,7 @@
 {{- include "petasos.validateReplicas" . -}}
 {{- include "petasos.validateVolume" . -}}
 {{- include "petasos.validateStrategy" . -}}
+{{- include "petasos.validateAffinity" . -}}
 {{- include "petasos.validateClaimTemplates" . -}}
 {{- include "petasos.validateSettings" . -}}
 {{- include "petasos.validateSecret" . -}}
@@ -30,8 +31,8 @@
 {{- $annotations := ($claim.metadata | default dict).annotations | default dict -}}
 {{- $provisioner := get $annotations "volume.kubernetes.io/storage-provisioner" | default (get $annotations "volume.beta.kubernetes.io/storage-provisioner") -}}
 {{- $known := $provisioner | default $class -}}
-{{- if regexMatch `(?i)(\bnfs|nfs\b|\befs\b|file\.csi\.azure|azure-?file|filestore|ceph-?fs|\bsmb\b|glusterfs|lustre)` $known -}}
-{{- fail (printf "The volume is of %s, a network file system: hosts cannot share memory over one, and the embedded store refuses it. Choose a class of block devices, or set transportUrl to redis://…, nats://… or postgres://… and persistence.enabled: false." $known) -}}
+{{- if regexMatch `(?i)(\bnfs\b|\befs\b|file\.csi\.azure|azure-?file|filestore|-rwx\b|ceph-?fs|\bsmb\b|glusterfs|lustre)` $known -}}
+{{- fail (printf "The volume is of %s, a network file system: hosts cannot share memory over one, and the embedded store refuses it. Choose a class of block devices, or set transportUrl to redis://…, nats://… or postgres://… and persistence.enabled: false. (Where only the name says so: make the claim yourself, and set persistence.existingClaim.)" $known) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -56,13 +57,31 @@
 {{- end -}}
 {{- end -}}
 {{- $budget := .Values.podDisruptionBudget | default dict -}}
-{{- $replicas := int (ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled) -}}
-{{- if include "petasos.hasBudget" . -}}
-{{- if or (eq (toString $budget.minAvailable) "100%") (and (kindIs "float64" $budget.minAvailable) (ge (int $budget.minAvailable) $replicas)) (and (kindIs "int64" $budget.minAvailable) (ge (int $budget.minAvailable) $replicas)) -}}
-{{- fail (printf "podDisruptionBudget.minAvailable is %v, and there are %d replicas: no node that has a pod could ever be drained. Take one less, or podDisruptionBudget.enabled: false." $budget.minAvailable $replicas) -}}
+{{- $replicas := int (ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled) -}}
+{{- if and (include "petasos.hasBudget" .) (gt $replicas 0) -}}
+{{- $least := $budget.minAvailable -}}
+{{- $percent := regexFind `^[0-9]+%$` (toString $least) | trimSuffix "%" -}}
+{{- $needed := ternary (int $least) (divf (mulf (float64 $percent) $replicas) 100 | ceil | int) (eq $percent "") -}}
+{{- if and (not (kindIs "invalid" $least)) (ge $needed $replicas) -}}
+{{- fail (printf "podDisruptionBudget.minAvailable is %v, and there are %d replicas at most: no node that has a pod could ever be drained. Take one less, or podDisruptionBudget.enabled: false." $least $replicas) -}}
 {{- end -}}
 {{- if and (kindIs "invalid" $budget.minAvailable) (has (toString $budget.maxUnavailable) (list "0" "0%")) -}}
 {{- fail "podDisruptionBudget.maxUnavailable is 0: no node that has a pod could ever be drained." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A new pod has to be where the old one is: pods of this release must not be kept apart. */}}
+{{- define "petasos.validateAffinity" -}}
+{{- if and (include "petasos.hasVolume" .) (include "petasos.overlaps" .) -}}
+{{- $own := merge (fromYaml (include "petasos.selectorLabels" .)) (deepCopy (.Values.podLabels | default dict)) -}}
+{{- range (((.Values.affinity | default dict).podAntiAffinity | default dict).requiredDuringSchedulingIgnoredDuringExecution) -}}
+{{- $labels := (.labelSelector | default dict).matchLabels | default dict -}}
+{{- $isOurs := and (eq .topologyKey "kubernetes.io/hostname") (not (empty $labels)) -}}
+{{- range $name, $value := $labels -}}{{- if ne (toString (get $own $name)) (toString $value) }}{{ $isOurs = false }}{{ end -}}{{- end -}}
+{{- if $isOurs -}}
+{{- fail "affinity.podAntiAffinity keeps pods of this release on different nodes, but with a volume a new pod has to start beside the old one, on the node of the disk: it would wait for ever. Leave that out; with several replicas on an engine the chart spreads them over nodes by itself." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -80,7 +99,10 @@
 {{- else if $wants -}}
 {{- $old := (first $had).spec -}}
 {{- $new := fromYaml (include "petasos.claimSpec" .) -}}
-{{- if ne (toString $old.resources.requests.storage) (toString $new.resources.requests.storage) }}{{ $changed = append $changed "persistence.size" }}{{ end -}}
+{{- /* Kubernetes writes quantities in its own way (1.5Gi is 1536Mi): only those of one unit can be compared here. */ -}}
+{{- $sizes := list (toString $old.resources.requests.storage) (toString $new.resources.requests.storage) -}}
+{{- $units := list (regexReplaceAll `^[0-9.]+` (first $sizes) "") (regexReplaceAll `^[0-9.]+` (last $sizes) "") -}}
+{{- if and (eq (first $units) (last $units)) (ne (first $sizes) (last $sizes)) }}{{ $changed = append $changed "persistence.size" }}{{ end -}}
 {{- if ne (first $old.accessModes) (first $new.accessModes) }}{{ $changed = append $changed "persistence.accessMode" }}{{ end -}}
 {{- if ne ($old.storageClassName | default "") ($new.storageClassName | default "") }}{{ $changed = append $changed "persistence.storageClass" }}{{ end -}}
 {{- end -}}
@@ -107,6 +129,19 @@
 {{- if index . 1 -}}{{- fail (printf $problem (index . 0) (index . 3)) -}}{{- end -}}
 {{- if include "petasos.isGiven" (dict "values" $.Values "name" (index . 2)) -}}{{- fail (printf $problem (printf "%s in extraEnvs" (index . 2)) (index . 3)) -}}{{- end -}}
 {{- end -}}
+{{- if hasSuffix "dunglas/mercure" .Values.image.repository -}}
+{{- fail "image.repository names the reference hub: leave image.repository and image.tag out, so that the chart runs the hub that it is for." -}}
+{{- end -}}
+{{- if regexMatch `://[^/@]*:[^/@]+@` (toString ($config.transport | default dict).url) -}}
+{{- fail "config.transport.url has a password, and config is kept in a ConfigMap: set transportUrl instead, or transport-url in existingSecret." -}}
+{{- end -}}
+{{- range $table := list "auth" "legacy" -}}
+{{- range $role := list "publisher" "subscriber" -}}
+{{- if get (get $config $table | default dict) (printf "%s_jwt_key" $role) -}}
+{{- fail (printf "config.%s.%s_jwt_key is a key, and config is kept in a ConfigMap: set %sJwtKey, or existingSecret." $table $role $role) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if eq (int .Values.adminPort) (int .Values.service.targetPort) -}}
 {{- fail (printf "adminPort and service.targetPort are both %d: two listeners cannot share one port." (int .Values.adminPort)) -}}
 {{- end -}}
@@ -123,10 +158,8 @@
 {{- $there := lookup "v1" "Secret" .Release.Namespace .Values.existingSecret -}}
 {{- $others := or (include "petasos.knownDirectives" .) .Values.config .Values.extraEnvs .Values.extraEnvFrom -}}
 {{- if and $there (not $others) -}}
-{{- range list "publisher-jwt-key" "subscriber-jwt-key" -}}
-{{- if not (hasKey ($there.data | default dict) .) -}}
-{{- fail (printf "The Secret %s has no %s; it has: %s." $.Values.existingSecret . (join ", " (keys ($there.data | default dict) | sortAlpha))) -}}
-{{- end -}}
+{{- if not (hasKey ($there.data | default dict) "publisher-jwt-key") -}}
+{{- fail (printf "The Secret %s has no publisher-jwt-key; it has: %s." .Values.existingSecret (join ", " (keys ($there.data | default dict) | sortAlpha))) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
