@@ -279,6 +279,57 @@ async fn presence_that_somebody_deletes_is_made_again_also_on_a_log_without_upda
     }
 }
 
+/// JetStream keeps what it acknowledged when it is killed, but not always that it deleted something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_that_ended_before_their_server_was_killed_stay_ended() {
+    for version in VERSIONS {
+        let mut server = server(version);
+        let log = open(&server.url("revived")).await;
+        let node = NodeId::random();
+        let renew = || async {
+            while patiently("a renewal", log.renew(node, Duration::from_secs(60))).await.is_err() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        renew().await;
+        let records: Vec<_> = (0..20).map(|number| subscription(node, &format!("s{number:02}"))).collect();
+        for record in &records {
+            change(&log, PresenceChange::Start(record.clone())).await;
+        }
+        for record in &records[10..] {
+            change(&log, PresenceChange::End(record.clone())).await;
+        }
+        assert_eq!(log.expired(100).await.unwrap(), []);
+        server.process_mut().kill();
+        server.start_again();
+        renew().await;
+        // As a hub does it from time to time.
+        patiently("the end of what came back", async {
+            loop {
+                for record in log.expired(100).await.unwrap_or_default() {
+                    change(&log, PresenceChange::End(record)).await;
+                }
+                let listed = log.presence(&PresenceFilter::default()).await.map(|list| list.subscriptions);
+                if listed.is_ok_and(|listed| listed == records[..10]) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
+    }
+}
+
+fn subscription(node: NodeId, subscriber: &str) -> SubscriptionRecord {
+    let (subscriber, match_value) = (Arc::from(subscriber), Arc::from("a"));
+    SubscriptionRecord { node, subscriber, match_type: MatchType::Exact, match_value, payload: None }
+}
+
+async fn change(log: &NatsTransport, change: PresenceChange) {
+    let entry = Append { presence: Some(change), ..entry(&format!("{:?}", AttemptId::new())) };
+    patiently("an append", log.append(AttemptId::new(), vec![entry])).await.unwrap();
+}
+
 /// Pauses a server, and waits until none of its threads runs any more.
 async fn pause(server: &NatsServer) {
     server.process().pause();

@@ -154,11 +154,16 @@ async fn presence_settles(cluster: &Cluster, count: usize) {
         if same && lists[0].as_ref().is_some_and(|ids| ids.len() == count) {
             return;
         }
-        assert!(
-            begin.elapsed() < PRESENCE_LIMIT,
-            "the nodes do not agree on {count} subscriptions: {:?}\n{lists:#?}",
-            lists.iter().map(|ids| ids.as_ref().map(std::collections::BTreeSet::len)).collect::<Vec<_>>(),
-        );
+        if begin.elapsed() >= PRESENCE_LIMIT {
+            let mut connected = Vec::new();
+            for node in &cluster.nodes {
+                connected.push(node.hub().counted("mercure_subscribers_connected").await);
+            }
+            panic!(
+                "the nodes do not agree on {count} subscriptions: {:?}, and have {connected:?} streams\n{lists:#?}",
+                lists.iter().map(|ids| ids.as_ref().map(std::collections::BTreeSet::len)).collect::<Vec<_>>(),
+            );
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

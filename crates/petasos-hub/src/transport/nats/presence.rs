@@ -11,6 +11,10 @@
 //!   whether the log has it, and goes on. Of any number of ends one replaces the record; of any number of repairs one is
 //!   stored.
 //!
+//! - A server that is killed can forget that it deleted a message, and a record that was ended is there again, of a node
+//!   that is alive. That node knows what it has written: [`expired`] gives out what is said to be its and is not, on every
+//!   new connection.
+//!
 //! The clock is that of the servers: the times of messages.
 
 use std::{
@@ -53,6 +57,9 @@ const FULL_LOOK: Duration = Duration::from_secs(60);
 /// How long an end may stand half done before somebody else finishes it.
 const HALF_DONE_MS: u64 = 10_000;
 
+/// For how long a record may be there before its writer has noted that it wrote it.
+const NOTED_AFTER_MS: u64 = 5_000;
+
 /// How long reading the list may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -64,7 +71,10 @@ const CONFLICTS: usize = 10;
 pub(super) struct Known {
     /// Records that were written here and not ended: their sequences, so that an end needs no look.
     written: Mutex<HashMap<String, (NodeId, u64)>>,
-    looked: Mutex<Option<Instant>>,
+    /// Who this process is: the node whose lease it renewed last.
+    node: Mutex<Option<NodeId>>,
+    /// When, and on which connection, everything was looked through and nothing was to be ended.
+    looked: Mutex<Option<(Instant, u64)>>,
 }
 
 /// What becomes of an entry's event.
@@ -173,6 +183,7 @@ pub(super) async fn delete(store: &Store, sequence: u64) {
 
 /// Says that a node is alive, and whether its last lease was still running.
 pub(super) async fn renew(store: &Store, node: NodeId, lease: Duration) -> Result<bool, TransportError> {
+    *store.known.node.lock() = Some(node);
     let subject = store.streams.presence_subject(&format!("node.{}", hex(node)));
     let selector = json!({ "last_by_subj": subject });
     let before = message(store, selector).await?;
@@ -205,13 +216,15 @@ pub(super) async fn list(store: &Store, filter: &PresenceFilter) -> Result<Prese
     Ok(PresenceSnapshot { head, subscriptions })
 }
 
-/// Subscriptions of nodes without a running lease, and ends that somebody left half done.
+/// Subscriptions of nodes without a running lease, ends that somebody left half done, and what is said to be of this node and
+/// is not.
 pub(super) async fn expired(store: &Store, limit: usize) -> Result<Vec<SubscriptionRecord>, TransportError> {
+    let generation = store.api.link().state().generation;
     let now_ms = clock(store).await?.1;
     let leases = leases(store).await?;
     let is_due = {
         let looked = store.known.looked.lock();
-        looked.is_none_or(|looked| looked.elapsed() >= FULL_LOOK)
+        looked.is_none_or(|(at, connection)| at.elapsed() >= FULL_LOOK || connection != generation)
     };
     if !is_due && leases.values().all(|lease| lease.until_ms >= now_ms) {
         return Ok(Vec::new());
@@ -221,17 +234,28 @@ pub(super) async fn expired(store: &Store, limit: usize) -> Result<Vec<Subscript
     let leases = self::leases(store).await?;
     let running: HashSet<NodeId> =
         leases.iter().filter(|(_, lease)| lease.until_ms >= now_ms).map(|(node, _)| *node).collect();
+    let own = *store.known.node.lock();
+    let mut must_look_again = false;
     let expired: Vec<_> = found
         .into_iter()
         .filter(|found| {
             let is_half_done = found.ending.is_some() && found.at_ms + HALF_DONE_MS < now_ms;
-            is_half_done || !running.contains(&found.record.node)
+            let node = found.record.node;
+            let wrote = |known: &HashMap<String, (NodeId, u64)>| {
+                known.get(&subject(store, &found.record)).is_some_and(|(writer, _)| *writer == node)
+            };
+            let is_strange = own == Some(node) && !wrote(&store.known.written.lock());
+            let is_certain = found.at_ms + NOTED_AFTER_MS < now_ms;
+            must_look_again |= is_strange && !is_certain;
+            is_half_done || is_strange && is_certain || !running.contains(&node)
         })
         .map(|found| found.record)
         .take(limit)
         .collect();
     if expired.is_empty() {
-        *store.known.looked.lock() = Some(Instant::now());
+        if !must_look_again {
+            *store.known.looked.lock() = Some((Instant::now(), generation));
+        }
         for lease in leases.values().filter(|lease| lease.until_ms < now_ms) {
             // By its sequence: a node that takes it again meanwhile keeps the new one.
             delete(store, lease.sequence).await;
