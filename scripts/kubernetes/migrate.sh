@@ -119,7 +119,7 @@ part_move() {
     engine_url redis
     use_namespace move
     say "from the volume to an engine"
-    install_hub
+    install_hub --set persistence.size=2Gi
     printf '%s\n' one two three |
         kubectl --namespace "$ns" exec --stdin deploy/hub-petasos -- /petasos publish --url "$hub_url" \
             --token "$(own_token publish)" --topic moved --lines >"$work/output" 2>&1 || fail "publishing: $(cat "$work/output")"
@@ -129,8 +129,9 @@ part_move() {
     expect "history import" kubectl --namespace "$ns" exec --stdin deploy/hub-petasos -- /petasos history import \
         --transport-url "$url" - <"$work/history.jsonl"
     old=$(hub_pods)
+    # The new values do not speak of the volume.
     expect "helm upgrade to the engine" release upgrade "$CHART" --reset-then-reuse-values --set "transportUrl=$url" \
-        --set updateStrategy.type=Recreate --wait --timeout 2m
+        --set persistence.size=1Gi --set updateStrategy.type=Recreate --wait --timeout 2m
     await_gone "$old"
     after=$(in_hub history export 2>/dev/null | ids)
     [ "$after" = "$before" ] || fail "the history is another one on the engine"
