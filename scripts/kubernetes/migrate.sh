@@ -140,6 +140,15 @@ part_move() {
     expect "more replicas" release upgrade "$CHART" --reset-then-reuse-values --set updateStrategy.type=null --set replicaCount=2 \
         --wait --timeout 2m
     expect "helm test" helm test hub --namespace "$ns" --timeout 1m
-    note "move: from the volume to Redis by export and import, ids and order kept, a cursor goes on, the claim stays, then 2 replicas"
+    say "and back to the volume"
+    expect "helm upgrade back to the volume" release upgrade "$CHART" --reset-then-reuse-values --set transportUrl= \
+        --set replicaCount=1 --wait --timeout 2m
+    expect_soon "the history on the volume" bash -c '[ "$1" = "$(kubectl --namespace "$2" exec deploy/hub-petasos -- \
+        /petasos history export 2>/dev/null | python3 -c "import json,sys; print(json.loads(sys.stdin.readline())[\"id\"])")" ]' \
+        - "$(sed -n 1p <<<"$before")" "$ns"
+    expect "helm rollback to the engine" helm rollback hub --namespace "$ns" --wait --timeout 2m
+    kubectl --namespace "$ns" get persistentvolumeclaim hub-petasos >/dev/null || fail "the claim was deleted"
+    note "move: from the volume to Redis by export and import, ids and order kept, a cursor goes on, the claim stays, then" \
+        "2 replicas, then back to the volume and its history, and a rollback"
     leave_namespace
 }

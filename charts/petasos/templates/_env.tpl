@@ -22,7 +22,8 @@ the checksum in the pods is that of the Secret.
 {{- fail "Argo CD renders charts without their cluster, so that keys made at random would be new ones at every refresh, and all tokens void: set existingSecret, or publisherJwtKey and subscriberJwtKey. (Helm itself sees the cluster with --dry-run=server.)" -}}
 {{- end -}}
 {{- end -}}
-{{- if or $given (not $others) -}}
+{{- /* One that is there stays, also unused: it might be wanted again. */ -}}
+{{- if or $given $kept (not $others) -}}
 {{- $_ := set $data $name ($given | default $kept | default (randAlphaNum 64)) -}}
 {{- $_ := set $data (printf "%s-jwt-alg" $role) $alg -}}
 {{- end -}}
@@ -87,7 +88,6 @@ the checksum in the pods is that of the Secret.
 {{- define "petasos.env" -}}
 {{- $own := include "petasos.fullname" . -}}
 {{- $theirs := .Values.existingSecret -}}
-{{- $data := include "petasos.secretData" . | fromJson -}}
 {{- $given := list -}}
 {{- range .Values.extraEnvs }}{{ $given = append $given .name }}{{ end -}}
 {{- $plain := list
@@ -113,7 +113,8 @@ the checksum in the pods is that of the Secret.
 {{- range $what := list "key" "alg" -}}
 {{- $variable := printf "MERCURE_%s_JWT_%s" (upper $role) (upper $what) -}}
 {{- $alg := get $.Values (printf "%sJwtAlg" $role) -}}
-{{- if or (has $variable $given) (and (not $theirs) (not (hasKey $data (printf "%s-jwt-key" $role)))) -}}
+{{- $isOwn := or (get $.Values (printf "%sJwtKey" $role)) (not (include "petasos.otherKeys" (dict "root" $ "role" $role))) -}}
+{{- if or (has $variable $given) (not (or $theirs $isOwn)) -}}
 {{- else if and $theirs (eq $what "alg") (ne ($alg | default "HS256") "HS256") }}
 - name: {{ $variable }}
   value: {{ $alg }}
@@ -138,28 +139,32 @@ the checksum in the pods is that of the Secret.
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the keys of a role are from elsewhere: key sets, issuers with keys of their own, variables. */}}
+{{/*
+Whether the keys of a role are from elsewhere: key sets, issuers with keys of their own, variables. The issuers of trustedIssuers use
+no others than the key or set of their role.
+*/}}
 {{- define "petasos.otherKeys" -}}
 {{- $values := .root.Values -}}
 {{- $role := .role -}}
 {{- $config := $values.config | default dict -}}
-{{- $found := not (empty $config.issuers) -}}
-{{- range $table := list ($config.auth | default dict) ($config.legacy | default dict) -}}
+{{- $tables := list ($config.auth | default dict) -}}
+{{- $variables := list (printf "MERCURE_%s_JWT_KEY" (upper $role)) (printf "PETASOS_%s_JWT_KEY" (upper $role)) (printf "PETASOS_%s_JWKS" (upper $role)) -}}
+{{- $found := false -}}
+{{- if not $values.trustedIssuers -}}
+{{- $tables = append $tables ($config.legacy | default dict) -}}
+{{- $variables = concat $variables (list "PETASOS_ISSUERS" (printf "PETASOS_LEGACY_%s_JWT_KEY" (upper $role)) (printf "PETASOS_LEGACY_%s_JWKS" (upper $role))) -}}
+{{- $found = or (not (empty $config.issuers)) (regexMatch (printf `(?m)^[ \t]*(issuer|%s_jwks_url|%s_jwt)[ \t]` $role $role) (include "petasos.knownDirectives" .root)) -}}
+{{- end -}}
+{{- range $table := $tables -}}
 {{- range $what := list "jwt_key" "jwt_key_file" "jwks" -}}
 {{- if get $table (printf "%s_%s" $role $what) }}{{ $found = true }}{{ end -}}
 {{- end -}}
 {{- end -}}
-{{- range $name := list (printf "MERCURE_%s_JWT_KEY" (upper $role)) "PETASOS_ISSUERS" -}}
+{{- range $variable := $variables -}}
 {{- range $suffix := list "" "_FILE" -}}
-{{- if include "petasos.isGiven" (dict "values" $values "name" (print $name $suffix)) }}{{ $found = true }}{{ end -}}
+{{- if include "petasos.isGiven" (dict "values" $values "name" (print $variable $suffix)) }}{{ $found = true }}{{ end -}}
 {{- end -}}
 {{- end -}}
-{{- range $prefix := list "PETASOS_" "PETASOS_LEGACY_" -}}
-{{- range $what := list "JWT_KEY" "JWT_KEY_FILE" "JWKS" -}}
-{{- if include "petasos.isGiven" (dict "values" $values "name" (printf "%s%s_%s" $prefix (upper $role) $what)) }}{{ $found = true }}{{ end -}}
-{{- end -}}
-{{- end -}}
-{{- if regexMatch (printf `(?m)^[ \t]*(issuer|%s_jwks_url|%s_jwt)[ \t]` $role $role) (include "petasos.knownDirectives" .root) }}{{ $found = true }}{{ end -}}
 {{- if $found -}}true{{- end -}}
 {{- end -}}
 

@@ -77,7 +77,8 @@
 {{- $own := merge (fromYaml (include "petasos.selectorLabels" .)) (deepCopy (.Values.podLabels | default dict)) -}}
 {{- range (((.Values.affinity | default dict).podAntiAffinity | default dict).requiredDuringSchedulingIgnoredDuringExecution) -}}
 {{- $labels := (.labelSelector | default dict).matchLabels | default dict -}}
-{{- $isOurs := and (eq .topologyKey "kubernetes.io/hostname") (not (empty $labels)) -}}
+{{- $isPlain := not (or .namespaces .namespaceSelector (.labelSelector | default dict).matchExpressions) -}}
+{{- $isOurs := and $isPlain (eq .topologyKey "kubernetes.io/hostname") (not (empty $labels)) -}}
 {{- range $name, $value := $labels -}}{{- if ne (toString (get $own $name)) (toString $value) }}{{ $isOurs = false }}{{ end -}}{{- end -}}
 {{- if $isOurs -}}
 {{- fail "affinity.podAntiAffinity keeps pods of this release on different nodes, but with a volume a new pod has to start beside the old one, on the node of the disk: it would wait for ever. Leave that out; with several replicas on an engine the chart spreads them over nodes by itself." -}}
@@ -132,7 +133,7 @@
 {{- if hasSuffix "dunglas/mercure" .Values.image.repository -}}
 {{- fail "image.repository names the reference hub: leave image.repository and image.tag out, so that the chart runs the hub that it is for." -}}
 {{- end -}}
-{{- if regexMatch `://[^/@]*:[^/@]+@` (toString ($config.transport | default dict).url) -}}
+{{- if regexMatch `(?i)://[^/@]*:[^/@]+@|[?&](password|pass|token)=` (toString ($config.transport | default dict).url) -}}
 {{- fail "config.transport.url has a password, and config is kept in a ConfigMap: set transportUrl instead, or transport-url in existingSecret." -}}
 {{- end -}}
 {{- range $table := list "auth" "legacy" -}}
