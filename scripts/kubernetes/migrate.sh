@@ -142,7 +142,7 @@ part_move() {
     expect "helm test" helm test hub --namespace "$ns" --timeout 1m
     say "and back to the volume"
     expect "helm upgrade back to the volume" release upgrade "$CHART" --reset-then-reuse-values --set transportUrl= \
-        --set replicaCount=1 --wait --timeout 2m
+        --set persistence.size=2Gi --set replicaCount=1 --wait --timeout 2m
     expect_soon "the history on the volume" bash -c '[ "$1" = "$(kubectl --namespace "$2" exec deploy/hub-petasos -- \
         /petasos history export 2>/dev/null | python3 -c "import json,sys; print(json.loads(sys.stdin.readline())[\"id\"])")" ]' \
         - "$(sed -n 1p <<<"$before")" "$ns"
