@@ -13,10 +13,9 @@ use std::{sync::Arc, time::Duration};
 
 use petasos_hub::{
     Update,
-    topic::MatchType,
     transport::{
         Append, AttemptId, ErrorKind, NodeId, Position, PresenceChange, PresenceFilter, ReadHint, ReadLimit,
-        Retention, StoredEvent, SubscriptionRecord, Tail, Transport, TransportError,
+        Retention, StoredEvent, Tail, Transport, TransportError,
         nats::{NatsConfig, NatsTransport},
         remote::{Address, RemoteConfig},
     },

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use petasos_testkit::servers::EngineServer;
+use petasos_testkit::{contract::record, servers::EngineServer};
 use rustix::process::Signal;
 
 use super::*;
@@ -292,7 +292,7 @@ async fn subscriptions_that_ended_before_their_server_was_killed_stay_ended() {
             }
         };
         renew().await;
-        let records: Vec<_> = (0..20).map(|number| subscription(node, &format!("s{number:02}"))).collect();
+        let records: Vec<_> = (0..20).map(|number| record(node, &format!("s{number:02}"), "a")).collect();
         for record in &records {
             change(&log, PresenceChange::Start(record.clone())).await;
         }
@@ -318,11 +318,6 @@ async fn subscriptions_that_ended_before_their_server_was_killed_stay_ended() {
         })
         .await;
     }
-}
-
-fn subscription(node: NodeId, subscriber: &str) -> SubscriptionRecord {
-    let (subscriber, match_value) = (Arc::from(subscriber), Arc::from("a"));
-    SubscriptionRecord { node, subscriber, match_type: MatchType::Exact, match_value, payload: None }
 }
 
 async fn change(log: &NatsTransport, change: PresenceChange) {

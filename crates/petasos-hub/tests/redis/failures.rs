@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use petasos_hub::{
-    topic::MatchType,
-    transport::{
-        Append, AttemptId, Durability, ErrorKind, NodeId, Position, PresenceChange, Retention,
-        SubscriptionRecord, Transport, redis,
-    },
+use petasos_hub::transport::{
+    Append, AttemptId, Durability, ErrorKind, NodeId, Position, PresenceChange, Retention, Transport, redis,
 };
 use petasos_testkit::{
+    contract::record,
     patiently,
     servers::{EngineServer, redis::RedisServer},
 };
@@ -120,14 +117,8 @@ async fn what_stores_nothing_moves_no_position() {
     // Another process of the server: the next event jumps.
     server.restart();
     until_ready(&log, true).await;
-    let record = SubscriptionRecord {
-        node: NodeId::random(),
-        subscriber: "s".into(),
-        match_type: MatchType::Exact,
-        match_value: "t".into(),
-        payload: None,
-    };
-    let end = Append { presence: Some(PresenceChange::End(record)), ..entry("end") };
+    let end =
+        Append { presence: Some(PresenceChange::End(record(NodeId::random(), "s", "t"))), ..entry("end") };
     let attempt = AttemptId::new();
     patiently("the no-op", async {
         loop {

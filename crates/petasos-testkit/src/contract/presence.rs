@@ -21,7 +21,8 @@ const SHORT_LEASE: Duration = Duration::from_millis(50);
 /// Between two questions whether a lease has run out, which nothing announces.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-pub(super) fn record(node: NodeId, subscriber: &str, value: &str) -> SubscriptionRecord {
+/// A subscription with an exact matcher and without a payload.
+pub fn record(node: NodeId, subscriber: &str, value: &str) -> SubscriptionRecord {
     SubscriptionRecord {
         node,
         subscriber: Arc::from(subscriber),

@@ -56,7 +56,7 @@ fn secret(text: &str) -> Result<Secret, String> {
 /// A hub and the way to it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The hub's URL.
+    /// The hub's URL, as requests name it. With another one than the connection goes to, they are as from a proxy.
     pub url: Url,
     /// What the connection goes to.
     pub host: String,
@@ -195,16 +195,13 @@ impl Target {
         self.url.authority()
     }
 
-    /// Speaks as a proxy would that is known to clients as `public`: the connection goes where it went before.
-    pub fn behalf_of(&mut self, public: &Url) {
-        self.url.clone_from(public);
-    }
-
     /// The scheme that clients use, where it is not that of the connection: the value of `X-Forwarded-Proto`.
     pub fn forwarded_proto(&self) -> Option<HeaderValue> {
-        let differs = (self.url.scheme() == "https") != self.tls.is_some();
-        let scheme = if self.url.scheme() == "https" { "https" } else { "http" };
-        differs.then(|| HeaderValue::from_static(scheme))
+        match (self.url.scheme() == "https", self.tls.is_some()) {
+            (true, false) => Some(HeaderValue::from_static("https")),
+            (false, true) => Some(HeaderValue::from_static("http")),
+            _ => None,
+        }
     }
 
     /// The hub without the query of its URL, which may carry a token (L05): to be shown, and to be the audience of tokens.

@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<String, (Exit, String)> {
         let args = TargetArgs { url: Some(url.clone()), insecure: args.insecure, ..TargetArgs::default() };
         let mut target = args.resolve(token).map_err(|error| usage(&error))?;
         if let Some(public) = config.as_ref().and_then(|config| public_url(config, &target)) {
-            target.behalf_of(&public);
+            target.url = public;
         }
         Ok(target)
     };

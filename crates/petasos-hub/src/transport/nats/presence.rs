@@ -77,6 +77,13 @@ pub(super) struct Known {
     looked: Mutex<Option<(Instant, u64)>>,
 }
 
+impl Known {
+    /// Whether the record of this subject was written here for a node, and not ended.
+    fn wrote(&self, subject: &str, node: NodeId) -> bool {
+        self.written.lock().get(subject).is_some_and(|(writer, _)| *writer == node)
+    }
+}
+
 /// What becomes of an entry's event.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -241,10 +248,7 @@ pub(super) async fn expired(store: &Store, limit: usize) -> Result<Vec<Subscript
         .filter(|found| {
             let is_half_done = found.ending.is_some() && found.at_ms + HALF_DONE_MS < now_ms;
             let node = found.record.node;
-            let wrote = |known: &HashMap<String, (NodeId, u64)>| {
-                known.get(&subject(store, &found.record)).is_some_and(|(writer, _)| *writer == node)
-            };
-            let is_strange = own == Some(node) && !wrote(&store.known.written.lock());
+            let is_strange = own == Some(node) && !store.known.wrote(&subject(store, &found.record), node);
             let is_certain = found.at_ms + NOTED_AFTER_MS < now_ms;
             must_look_again |= is_strange && !is_certain;
             is_half_done || is_strange && is_certain || !running.contains(&node)
