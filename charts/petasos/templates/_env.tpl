@@ -38,11 +38,24 @@ the checksum in the pods is that of the Secret.
 
 {{/* Changes with every value that pods read at start, so that they are replaced. */}}
 {{- define "petasos.secretChecksum" -}}
-{{- $theirs := dict -}}
-{{- if .Values.existingSecret -}}
-{{- $theirs = (lookup "v1" "Secret" .Release.Namespace .Values.existingSecret | default dict).data | default dict -}}
-{{- end -}}
+{{- $theirs := (include "petasos.theirSecret" . | fromJson).data | default dict -}}
 {{- printf "%s%s" (include "petasos.secretData" .) (toJson $theirs) | sha256sum -}}
+{{- end -}}
+
+{{/* The Secret that existingSecret names, as far as it is there and can be seen; looked up once for each rendering. */}}
+{{- define "petasos.theirSecret" -}}
+{{- if not (hasKey .Values "computedTheirSecret") -}}
+{{- $name := .Values.existingSecret -}}
+{{- $there := dict -}}
+{{- if $name }}{{ $there = lookup "v1" "Secret" .Release.Namespace $name | default dict }}{{ end -}}
+{{- $_ := set .Values "computedTheirSecret" (toJson $there) -}}
+{{- end -}}
+{{- .Values.computedTheirSecret -}}
+{{- end -}}
+
+{{/* A value in it. Usage: the root, the key. */}}
+{{- define "petasos.theirValue" -}}
+{{- get ((include "petasos.theirSecret" (first .) | fromJson).data | default dict) (last .) | b64dec -}}
 {{- end -}}
 
 {{- define "petasos.configFile" -}}

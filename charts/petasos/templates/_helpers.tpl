@@ -64,8 +64,7 @@ How long streams may take to end, in seconds, rounded up. The directive drain_ti
 not 0s.
 */}}
 {{- define "petasos.drainSeconds" -}}
-{{- $line := regexFind `(?m)^[ \t]*drain_timeout[ \t]+[^ \t\r\n]+` (include "petasos.knownDirectives" .) | trim -}}
-{{- $given := regexReplaceAll `^drain_timeout[ \t]+` $line "" | trimAll `"` | trimAll "`" -}}
+{{- $given := include "petasos.directive" (list (include "petasos.knownDirectives" .) "drain_timeout" `[^ \t\r\n]+`) -}}
 {{- if or (not $given) (regexMatch `^0+[a-z]*$` $given) -}}
 {{- int .Values.shutdown.drainSeconds -}}
 {{- else if not (regexMatch `^([0-9]+(\.[0-9]+)?(d|h|ms|m|us|µs|ns|s))+$` $given) -}}

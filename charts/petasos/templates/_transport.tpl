@@ -18,12 +18,8 @@ embedded
 {{- define "petasos.transportScheme" -}}
 {{- $own := include "petasos.environmentValue" (dict "values" .Values "name" "PETASOS_TRANSPORT_URL") -}}
 {{- $environment := include "petasos.environmentValue" (dict "values" .Values "name" "MERCURE_TRANSPORT_URL") -}}
-{{- $secret := dict -}}
-{{- if .Values.existingSecret -}}
-{{- $secret = ((lookup "v1" "Secret" .Release.Namespace .Values.existingSecret) | default dict).data | default dict -}}
-{{- end -}}
 {{- $directive := include "petasos.transportDirective" . -}}
-{{- $url := .Values.transportUrl | default (get $secret "transport-url" | b64dec) -}}
+{{- $url := .Values.transportUrl | default (include "petasos.theirValue" (list . "transport-url")) -}}
 {{- $file := ((.Values.config | default dict).transport | default dict).url -}}
 {{- $chosen := $own | default $directive | default $environment | default $url | default $file | default "sqlite" -}}
 {{- (splitList ":" $chosen) | first | lower -}}
@@ -32,11 +28,16 @@ embedded
 {{/* The URL or name in the transport directive, if there is one; the block `transport NAME { url URL }` has one too. */}}
 {{- define "petasos.transportDirective" -}}
 {{- $directives := include "petasos.knownDirectives" . -}}
-{{- $value := `[ \t]+[^ \t\r\n{]+` -}}
-{{- $line := regexFind (print `(?m)^[ \t]*transport(_url)?` $value) $directives | trim -}}
 {{- $block := regexFind `(?ms)^[ \t]*transport[ \t]+[^{\n]*\{.*?\}` $directives -}}
-{{- $inside := regexFind (print `(?m)^[ \t]*url` $value) $block | trim -}}
-{{- regexReplaceAll `^(transport(_url)?|url)[ \t]+` ($inside | default $line) "" | trimAll `"` | trimAll "`" -}}
+{{- $inside := include "petasos.directive" (list $block "url" `[^ \t\r\n{]+`) -}}
+{{- $inside | default (include "petasos.directive" (list $directives "transport(_url)?" `[^ \t\r\n{]+`)) -}}
+{{- end -}}
+
+{{/* The first value of a directive, without its quotes. Usage: TEXT, a pattern for its name, one for the value. */}}
+{{- define "petasos.directive" -}}
+{{- $name := index . 1 -}}
+{{- $line := regexFind (printf `(?m)^[ \t]*%s[ \t]+%s` $name (index . 2)) (index . 0) | trim -}}
+{{- regexReplaceAll (printf `^%s[ \t]+` $name) $line "" | trimAll `"` | trimAll "`" -}}
 {{- end -}}
 
 {{- define "petasos.environmentValue" -}}
@@ -65,11 +66,7 @@ transport {{ .name }} {
 {{/* What the hub gets as directives, also from a Secret that is there already. */}}
 {{- define "petasos.knownDirectives" -}}
 {{- $own := include "petasos.environmentValue" (dict "values" .Values "name" "MERCURE_EXTRA_DIRECTIVES") | default (include "petasos.directives" .) -}}
-{{- if and .Values.existingSecret (not $own) -}}
-{{- get (((lookup "v1" "Secret" .Release.Namespace .Values.existingSecret) | default dict).data | default dict) "extra-directives" | b64dec -}}
-{{- else -}}
-{{- $own -}}
-{{- end -}}
+{{- $own | default (include "petasos.theirValue" (list . "extra-directives")) -}}
 {{- end -}}
 
 {{/*
@@ -77,7 +74,7 @@ Whether a drain_timeout may be among directives in a Secret that cannot be seen 
 to be overruled by what is the default of the hub as well.
 */}}
 {{- define "petasos.hidesDirectives" -}}
-{{- if and (eq (int .Values.shutdown.drainSeconds) 10) .Values.existingSecret (not (include "petasos.directives" .)) (not (lookup "v1" "Secret" .Release.Namespace .Values.existingSecret)) -}}true{{- end -}}
+{{- if and (eq (int .Values.shutdown.drainSeconds) 10) .Values.existingSecret (not (include "petasos.directives" .)) (not (include "petasos.theirSecret" . | fromJson)) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "petasos.isMultiple" -}}
@@ -87,6 +84,11 @@ to be overruled by what is the default of the hub as well.
 {{/* Whether pods mount the volume. With a shared engine there is nothing to keep on it. */}}
 {{- define "petasos.hasVolume" -}}
 {{- if and .Values.persistence.enabled (eq (include "petasos.transportKind" .) "embedded") -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether the chart makes what they mount, a claim or templates of claims. */}}
+{{- define "petasos.makesVolume" -}}
+{{- if and (include "petasos.hasVolume" .) (not .Values.persistence.existingClaim) -}}true{{- end -}}
 {{- end -}}
 
 {{/* Whether a new pod starts beside the old one. */}}
@@ -104,12 +106,17 @@ Recreate
 {{/* Of a Deployment: a pod more and none less, where nothing else is said; none more needs one less. */}}
 {{- define "petasos.rollingUpdate" -}}
 {{- $given := (.Values.updateStrategy | default dict).rollingUpdate | default dict -}}
-{{- $hasSurge := not (has (toString (get $given "maxSurge")) (list "0" "0%")) -}}
-{{- toYaml (mergeOverwrite (dict "maxSurge" 1 "maxUnavailable" (ternary 0 1 $hasSurge)) $given) -}}
+{{- $least := ternary 1 0 (eq (include "petasos.isNone" (get $given "maxSurge")) "true") -}}
+{{- toYaml (mergeOverwrite (dict "maxSurge" 1 "maxUnavailable" $least) $given) -}}
+{{- end -}}
+
+{{/* Whether a number of pods, or a percentage of them, is none. */}}
+{{- define "petasos.isNone" -}}
+{{- if has (toString .) (list "0" "0%") -}}true{{- end -}}
 {{- end -}}
 
 {{- define "petasos.overlaps" -}}
 {{- if and (eq .Values.controller "Deployment") (eq (include "petasos.updateType" .) "RollingUpdate") -}}
-{{- if not (has (toString (fromYaml (include "petasos.rollingUpdate" .)).maxSurge) (list "0" "0%")) -}}true{{- end -}}
+{{- if not (include "petasos.isNone" (fromYaml (include "petasos.rollingUpdate" .)).maxSurge) -}}true{{- end -}}
 {{- end -}}
 {{- end -}}

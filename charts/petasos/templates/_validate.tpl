@@ -51,8 +51,7 @@
 {{- end -}}
 {{- if and (eq .Values.controller "Deployment") (eq (include "petasos.updateType" .) "RollingUpdate") -}}
 {{- $update := fromYaml (include "petasos.rollingUpdate" .) -}}
-{{- $none := list "0" "0%" -}}
-{{- if and (has (toString $update.maxSurge) $none) (has (toString $update.maxUnavailable) $none) -}}
+{{- if and (include "petasos.isNone" $update.maxSurge) (include "petasos.isNone" $update.maxUnavailable) -}}
 {{- fail "updateStrategy.rollingUpdate: with maxSurge 0 and maxUnavailable 0 no pod could ever be replaced. Leave both out: then one pod more and none less is there while pods are replaced." -}}
 {{- end -}}
 {{- end -}}
@@ -65,7 +64,7 @@
 {{- if and (not (kindIs "invalid" $least)) (ge $needed $replicas) -}}
 {{- fail (printf "podDisruptionBudget.minAvailable is %v, and there are %d replicas at most: no node that has a pod could ever be drained. Take one less, or podDisruptionBudget.enabled: false." $least $replicas) -}}
 {{- end -}}
-{{- if and (kindIs "invalid" $budget.minAvailable) (has (toString $budget.maxUnavailable) (list "0" "0%")) -}}
+{{- if and (kindIs "invalid" $least) (include "petasos.isNone" $budget.maxUnavailable) -}}
 {{- fail "podDisruptionBudget.maxUnavailable is 0: no node that has a pod could ever be drained." -}}
 {{- end -}}
 {{- end -}}
@@ -93,7 +92,7 @@
 {{- $there := lookup "apps/v1" "StatefulSet" .Release.Namespace (include "petasos.fullname" .) -}}
 {{- if $there -}}
 {{- $had := $there.spec.volumeClaimTemplates | default list -}}
-{{- $wants := and (include "petasos.hasVolume" .) (not .Values.persistence.existingClaim) -}}
+{{- $wants := include "petasos.makesVolume" . -}}
 {{- $changed := list -}}
 {{- if ne (not $wants) (not $had) -}}
 {{- $changed = append $changed (ternary "a volume for each pod, where there was none" "no volume for each pod, where there was one" (not (not $wants))) -}}
@@ -155,13 +154,11 @@
 
 {{/* A Secret that is there is looked at; one that is not will be made later, or cannot be seen (helm template). */}}
 {{- define "petasos.validateSecret" -}}
-{{- if .Values.existingSecret -}}
-{{- $there := lookup "v1" "Secret" .Release.Namespace .Values.existingSecret -}}
+{{- $there := include "petasos.theirSecret" . | fromJson -}}
 {{- $others := or (include "petasos.knownDirectives" .) .Values.config .Values.extraEnvs .Values.extraEnvFrom -}}
 {{- if and $there (not $others) -}}
 {{- if not (hasKey ($there.data | default dict) "publisher-jwt-key") -}}
 {{- fail (printf "The Secret %s has no publisher-jwt-key; it has: %s." .Values.existingSecret (join ", " (keys ($there.data | default dict) | sortAlpha))) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
